@@ -1,0 +1,1 @@
+"""Readers of data sets: from files on disk to samples."""

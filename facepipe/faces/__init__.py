@@ -1,0 +1,1 @@
+"""A licence-clean morphable head, its renderer and the face factory."""

@@ -1,0 +1,1 @@
+"""Volumetric regression networks: from a restored image to an occupancy volume."""

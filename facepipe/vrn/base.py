@@ -1,0 +1,33 @@
+"""What a regressor is to the rest of facepipe."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from facepipe.conventions import VolumeGeometry
+
+
+class VolumeRegressor(Protocol):
+    """A loaded network."""
+
+    def __call__(self, images: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        """Regress uint8 RGB (N, 128, 128, 3) to uint8 occupancy (N, D, H, W).
+
+        Deterministic, and each image's result is independent of the others in the batch.
+        """
+
+
+class Regressor(Protocol):
+    """A named regressor. Importing and asking needs no torch."""
+
+    name: str
+    geometry: VolumeGeometry
+
+    def fingerprint(self) -> str:
+        """A digest of everything that determines its output (weights' sha256 included)."""
+
+    def build(self, device: str = "cpu") -> VolumeRegressor:
+        """Load the weights and return the callable network."""
