@@ -78,6 +78,11 @@ class Topology:
     solid: NDArray[np.int32]
     region: NDArray[np.int32]
 
+    @property
+    def n_vertices(self) -> int:
+        """How many vertices the triangles refer to; a mesh may have no fewer."""
+        return int(max(self.surface.max(), self.solid.max())) + 1
+
 
 class Dataset(Protocol):
     """A folder of samples. Instances are small and pickle cleanly: workers open their own."""
