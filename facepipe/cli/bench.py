@@ -1,0 +1,112 @@
+"""`facepipe bench`, `status` and `clean`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import click
+
+from facepipe.cli.options import options_from
+from facepipe.config import BenchConfig, make_config, read_config_file
+
+
+@click.command()
+@options_from(BenchConfig)
+@click.option("--config", "config_file", type=click.Path(path_type=Path), help="YAML file of these options.")
+@click.option("--dry-run", is_flag=True, help="Only print counts, disk and time expected.")
+def bench(config_file: Path | None, dry_run: bool, **options: Any) -> None:
+    """Run the benchmark, or go on with it: ingest, degrade, restore, regress, score, report.
+
+    Options on the command line win over those of --config. The same command continues a run that was
+    interrupted, and does only what is missing.
+    """
+    values = read_config_file(config_file) if config_file else {}
+    values |= {name: value for name, value in options.items() if value is not None}
+    config = make_config(values, str(config_file) if config_file else "options")
+    if dry_run:
+        from facepipe.estimate import estimate
+
+        click.echo(estimate(config))
+        return
+    _run(config)
+
+
+def _run(config: BenchConfig) -> None:
+    from facepipe import runner
+    from facepipe.cluster import open_cluster
+    from facepipe.plan import STAGES
+    from facepipe.progress import progress
+    from facepipe.store import RunStore
+
+    with RunStore(config.out).lock():
+        store = runner.prepare(config)
+        if not runner.is_complete(store):
+            with open_cluster(config.cluster, config.workers) as address:
+                spec = runner.load_spec(store)
+                with progress("ingest", spec.n_candidates) as advance:
+                    runner.run_ingest(store, address, _counting(advance))
+                all_waves = runner.waves(store)
+                for number, wave in enumerate(all_waves, 1):
+                    spec = runner.load_spec(store)
+                    suffix = f" {number}/{len(all_waves)}" if len(all_waves) > 1 else ""
+                    for stage in STAGES[1:]:
+                        total = sum(
+                            stop - start
+                            for unit in runner.units_to_do(spec, store, stage, wave)
+                            for start, stop in [spec.span(unit.shard)]
+                        )
+                        with progress(stage + suffix, total) as advance:
+                            runner.run_stage(store, stage, wave, address, _counting(advance))
+        counts = runner.finish(store)
+    _conclude(store.path, counts)
+
+
+def _counting(advance: Callable[[int], None]) -> Callable[[Any, Any], None]:
+    return lambda _, report: advance(report.samples)
+
+
+def _conclude(path: Path, counts: dict[str, int]) -> None:
+    from facepipe.report.page import write_report
+    from facepipe.results import result_table_text
+
+    click.echo(result_table_text(path))
+    page = write_report(path)
+    if counts["quarantined"]:
+        click.echo(
+            f"{counts['quarantined']} of {counts['candidates']} samples were quarantined; "
+            f"`facepipe query {path} 'select * from failures'` names them"
+        )
+    click.echo(f"{counts['scores']} scores in {path / 'scores.parquet'}, report in {page}")
+
+
+@click.command()
+@click.argument("run", type=click.Path(path_type=Path))
+def status(run: Path) -> None:
+    """Say how far a run is: units done in each stage."""
+    from facepipe import runner
+    from facepipe.store import RunStore
+
+    store = RunStore(run)
+    facts = store.read_run()
+    click.echo(f"{run}: {facts['status']}, run {facts['run_id'] or '(no id before ingest)'}")
+    for stage, done, total in runner.progress_of(store):
+        click.echo(f"  {stage:<8} {done:>7} of {total} units")
+
+
+@click.command()
+@click.argument("run", type=click.Path(path_type=Path))
+def clean(run: Path) -> None:
+    """Delete a run's arrays and parts; tables and report stay.
+
+    A run that is not complete starts its stages again.
+    """
+    from facepipe.store import RunStore
+
+    store = RunStore(run)
+    store.read_run()
+    with store.lock():
+        store.delete_arrays()
+        store.delete_array_parts()
+    click.echo(f"{run}: arrays deleted, tables kept")

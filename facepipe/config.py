@@ -1,0 +1,141 @@
+"""The configuration of a benchmark run: one model for command line, YAML file and flow parameters."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+
+from facepipe.conventions import NETWORK_PX
+from facepipe.degrade import DEGRADATIONS
+from facepipe.errors import UsageError
+from facepipe.registry import did_you_mean, unknown
+
+IDENTITY_FIELDS = (
+    "dataset",
+    "kind",
+    "crop",
+    "degradations",
+    "low_px",
+    "methods",
+    "regressors",
+    "limit",
+    "subsets",
+    "max_yaw_deg",
+    "seed",
+)
+"""The fields that determine a run's tables; the others only say how the work is done."""
+
+MAX_CONFIG_BYTES = 1 << 20
+
+
+class BenchConfig(BaseModel):
+    """Everything that `facepipe bench` can be told. Unknown keys are errors."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    dataset: str = Field("sample", description="Folder of a data set, or 'sample' for the shipped faces.")
+    out: Path = Field(Path("runs/sr-benchmark"), description="Run folder to write or to resume.")
+    kind: str = Field("auto", description="Kind of data set: auto, photos, 300w-lp, 300w-3d, aflw2000-3d.")
+    crop: Literal["full", "landmarks"] = Field("full", description="Which square the networks see.")
+    degradations: tuple[str, ...] = Field(("area",), description="How images lose resolution.")
+    low_px: tuple[int, ...] = Field((16, 32, 64), description="Sides of the low-resolution images, px.")
+    methods: tuple[str, ...] = Field(("all",), description="Super-resolution methods, 'all', file:PATH.")
+    regressors: tuple[str, ...] = Field(("vrn-compact",), description="Volumetric regressors, 'all', 'none'.")
+    limit: int | None = Field(None, ge=1, description="Take only the first samples.")
+    subsets: tuple[str, ...] = Field((), description="Take only these subsets of the data set.")
+    max_yaw_deg: float | None = Field(None, gt=0, description="Take only faces turned at most so far.")
+    seed: int = Field(0, ge=0, description="Seed of the random degradations.")
+    cluster: str = Field("local", description="'local' or the address of a Dask scheduler.")
+    workers: int | None = Field(None, ge=1, description="Local worker processes; default: all cores.")
+    shard_size: int = Field(16, ge=1, le=256, description="Samples in a shard.")
+    keep: Literal["all", "scores"] = Field("all", description="Keep arrays, or only tables.")
+    disk_gb: float = Field(50.0, gt=0, description="Disk that arrays may take at a time, GB.")
+
+    @field_validator("degradations", "low_px", "methods", "regressors", "subsets", mode="before")
+    @classmethod
+    def _split(cls, value: Any) -> Any:
+        """Accept 'a,b' for ['a', 'b'] and drop repetitions, keeping the order."""
+        if isinstance(value, str):
+            value = [part.strip() for part in value.split(",") if part.strip()]
+        if isinstance(value, int):
+            value = [value]
+        if isinstance(value, list | tuple):
+            return tuple(dict.fromkeys(value))
+        return value
+
+    @field_validator("degradations")
+    @classmethod
+    def _known_degradations(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for name in value:
+            if name not in DEGRADATIONS:
+                raise ValueError(str(unknown("degradation", name, DEGRADATIONS)))
+        return _not_empty(value)
+
+    @field_validator("low_px")
+    @classmethod
+    def _sizes(cls, value: tuple[int, ...]) -> tuple[int, ...]:
+        for px in value:
+            if not 4 <= px < NETWORK_PX:
+                raise ValueError(f"{px} px is not a low resolution: 4 to {NETWORK_PX - 1} are")
+        return _not_empty(value)
+
+    @field_validator("methods", "regressors")
+    @classmethod
+    def _some(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        return _not_empty(value)
+
+    def identity(self) -> dict[str, Any]:
+        """The part that determines the tables, as plain JSON values."""
+        return self.model_dump(mode="json", include=set(IDENTITY_FIELDS))
+
+
+def _not_empty(value: tuple[Any, ...]) -> tuple[Any, ...]:
+    if not value:
+        raise ValueError("at least one is needed")
+    return value
+
+
+def make_config(values: dict[str, Any], where: str = "configuration") -> BenchConfig:
+    """Build a configuration from plain values.
+
+    Raises:
+        UsageError: an unknown key (with a suggestion) or a value out of range, all of them named.
+    """
+    try:
+        return BenchConfig(**values)
+    except ValidationError as error:
+        raise UsageError(f"{where}: " + "; ".join(_explain(item) for item in error.errors())) from error
+
+
+def _explain(item: Any) -> str:
+    key = ".".join(str(part) for part in item["loc"])
+    if item["type"] == "extra_forbidden":
+        return f"unknown key {key!r}{did_you_mean(key, BenchConfig.model_fields)}"
+    message = item["msg"].removeprefix("Value error, ")
+    return (
+        f"{key}: {message}" if item["type"] == "value_error" else f"{key}: {message}, got {item['input']!r}"
+    )
+
+
+def read_config_file(path: Path) -> dict[str, Any]:
+    """Read the keys of a YAML configuration.
+
+    Raises:
+        UsageError: the file is missing, not YAML, or not a mapping.
+    """
+    try:
+        if path.stat().st_size > MAX_CONFIG_BYTES:
+            raise UsageError(f"{path}: larger than {MAX_CONFIG_BYTES} bytes, that is no configuration")
+        values = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError) as error:
+        raise UsageError(f"{path}: cannot read the configuration: {error}") from error
+    except (yaml.YAMLError, RecursionError, ValueError) as error:
+        raise UsageError(f"{path}: not YAML: {' '.join(str(error).split())}") from error
+    if values is None:
+        return {}
+    if not isinstance(values, dict):
+        raise UsageError(f"{path}: expected 'key: value' lines, got {type(values).__name__}")
+    return {str(key).replace("-", "_"): value for key, value in values.items()}

@@ -1,0 +1,102 @@
+"""The stages as pure functions: a sample or arrays in, arrays or rows out. No files, no cluster."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from facepipe.conventions import VolumeGeometry
+from facepipe.crop import Crop
+from facepipe.datasets.base import Sample, SampleRef, Topology, Truth
+from facepipe.datasets.crops import crop_for
+from facepipe.degrade import degrade, make_reference
+from facepipe.metrics.geometry import front_surface_errors, score_geometry, volume_iou
+from facepipe.metrics.image import psnr_db, ssim
+from facepipe.volume import front_depth
+from facepipe.voxelise import voxelise
+
+Image8 = NDArray[np.uint8]
+
+
+def ingest(ref: SampleRef, sample: Sample, crop_mode: str) -> dict[str, Any]:
+    """Describe an accepted sample: a row of the samples table."""
+    crop = crop_for(sample, crop_mode)
+    return {
+        "sample_id": ref.sample_id,
+        "subset": ref.subset,
+        "source_path": ref.source_path,
+        "truth": sample.truth.kind,
+        "crop_x0": crop.x0,
+        "crop_y0": crop.y0,
+        "crop_size": crop.size,
+        "yaw_deg": sample.yaw_deg,
+        "pitch_deg": sample.pitch_deg,
+        "roll_deg": sample.roll_deg,
+        "sha256": sample.sha256,
+        "skin_tone": sample.skin_tone,
+    }
+
+
+def make_images(
+    sample: Sample,
+    crop: Crop,
+    sample_id: str,
+    degradations: tuple[str, ...],
+    low_px: tuple[int, ...],
+    seed: int,
+) -> tuple[Image8, dict[tuple[str, int], Image8]]:
+    """Make the reference (128, 128, 3) and every low-resolution image from the full-resolution crop."""
+    square = crop.cut(sample.image)
+    lowres = {
+        (name, px): degrade(square, name, px, seed, sample_id) for name in degradations for px in low_px
+    }
+    return make_reference(square), lowres
+
+
+def truth_in_crop(truth: Truth, crop: Crop) -> Truth:
+    """Bring a truth from source to reference coordinates."""
+    move = lambda points: None if points is None else crop.to_reference(points).astype(np.float32)  # noqa: E731
+    return Truth(truth.kind, move(truth.vertices), move(truth.landmarks))
+
+
+def make_truth_volume(truth: Truth, topology: Topology, geometry: VolumeGeometry) -> NDArray[np.uint8]:
+    """Fill the dense truth, in reference coordinates, to an occupancy volume (D, H, W) of 0 and 255."""
+    if truth.vertices is None:
+        return np.zeros(geometry.shape, np.uint8)
+    return voxelise(truth.vertices, topology.solid, geometry)
+
+
+def score_images(reference: Image8, restored: Image8, is_reference: bool) -> dict[str, float | None]:
+    """Score a restored image (128, 128, 3) against its reference."""
+    if is_reference:
+        return {"psnr_db": None, "ssim": 1.0}
+    return {"psnr_db": psnr_db(reference, restored), "ssim": ssim(reference, restored)}
+
+
+def score_volume(
+    volume: NDArray[np.uint8],
+    reference_volume: NDArray[np.uint8],
+    geometry: VolumeGeometry,
+    truth: Truth,
+    topology: Topology | None,
+    truth_volume: NDArray[np.uint8] | None,
+) -> Mapping[str, float | None]:
+    """Score a volume (D, H, W) against the truth and against the volume of the reference image.
+
+    Args:
+        volume: what the regressor made of the restored image.
+        reference_volume: what it made of the reference image.
+        geometry: of both.
+        truth: in reference coordinates.
+        topology: of the dense truth, if any.
+        truth_volume: the filled truth in the same geometry, if any.
+    """
+    rmse_px, _ = front_surface_errors(front_depth(volume, geometry), front_depth(reference_volume, geometry))
+    return {
+        **score_geometry(volume, geometry, truth, topology, truth_volume),
+        "ref_iou": volume_iou(volume, reference_volume),
+        "ref_depth_rmse_px": rmse_px,
+    }

@@ -1,0 +1,331 @@
+"""A run on disk: every path, every array, every table. Nothing else touches Zarr or Parquet files of a run.
+
+Arrays have one chunk a sample and one shard a block of samples; a unit writes whole shards of arrays
+that were created at full shape, so that concurrent writers never share a file. Tables and parts are
+written to a temporary name, synced and renamed: a file that exists is complete.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import shutil
+import zlib
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import zarr
+from numpy.typing import NDArray
+from zarr.codecs import ZstdCodec
+
+from facepipe.errors import RunConflictError, UsageError
+
+RUN_FORMAT = 1
+_ARRAY_CONFIG = {"write_empty_chunks": True}
+
+
+def array_name(*parts: str) -> str:
+    """Join the parts of an array's name; a part's unusual characters are percent-encoded."""
+    return "/".join(quote(part, safe="-_.+@ ") for part in parts)
+
+
+@dataclass(frozen=True)
+class RunStore:
+    """The folder of one run."""
+
+    path: Path
+
+    @property
+    def run_json_path(self) -> Path:
+        """Configuration, versions, hashes."""
+        return self.path / "run.json"
+
+    @property
+    def samples_path(self) -> Path:
+        """The accepted samples; row order = index along the arrays' first axis."""
+        return self.path / "samples.parquet"
+
+    @property
+    def failures_path(self) -> Path:
+        """What was quarantined, and why."""
+        return self.path / "failures.parquet"
+
+    @property
+    def scores_path(self) -> Path:
+        """One row per sample and condition."""
+        return self.path / "scores.parquet"
+
+    @property
+    def refs_path(self) -> Path:
+        """The accepted candidates, as the data set listed them."""
+        return self.path / "parts" / "refs.parquet"
+
+    @property
+    def candidates_path(self) -> Path:
+        """All candidates, as the data set listed them."""
+        return self.path / "parts" / "candidates.parquet"
+
+    @property
+    def parts_path(self) -> Path:
+        """What units wrote."""
+        return self.path / "parts"
+
+    @property
+    def zarr_path(self) -> Path:
+        """All arrays."""
+        return self.path / "store.zarr"
+
+    @property
+    def report_path(self) -> Path:
+        """The report's folder."""
+        return self.path / "report"
+
+    # -- run.json ---------------------------------------------------------------------------------
+
+    def exists(self) -> bool:
+        """Whether this folder holds a run."""
+        return self.run_json_path.is_file()
+
+    def read_run(self) -> dict[str, Any]:
+        """Read run.json.
+
+        Raises:
+            UsageError: the folder is no run, or its run.json is damaged.
+        """
+        try:
+            run = json.loads(self.run_json_path.read_text(encoding="utf-8"))
+        except FileNotFoundError as error:
+            raise UsageError(
+                f"{self.path}: no run here (a run folder holds run.json); `facepipe bench --out` makes one"
+            ) from error
+        except (OSError, ValueError) as error:
+            raise UsageError(f"{self.run_json_path}: cannot be read: {error}") from error
+        if not isinstance(run, dict) or run.get("format") != RUN_FORMAT:
+            raise UsageError(f"{self.run_json_path}: not a run of format {RUN_FORMAT}")
+        return run
+
+    def write_run(self, run: Mapping[str, Any]) -> None:
+        """Write run.json."""
+        text = json.dumps({"format": RUN_FORMAT, **run}, indent=2, default=str, ensure_ascii=False)
+        write_atomically(self.run_json_path, text.encode())
+
+    @contextmanager
+    def lock(self) -> Iterator[None]:
+        """Hold the run against other processes; the kernel lets go of it however this one ends.
+
+        Raises:
+            RunConflictError: another process works on this run.
+        """
+        self.path.mkdir(parents=True, exist_ok=True)
+        with (self.path / ".lock").open("w") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError as error:
+                raise RunConflictError(
+                    f"{self.path}: another process is working on this run; wait or choose another --out"
+                ) from error
+            yield
+
+    # -- arrays -----------------------------------------------------------------------------------
+
+    def create_array(
+        self,
+        name: str,
+        shape: Sequence[int],
+        shard_size: int,
+        dtype: str = "uint8",
+        attributes: Mapping[str, Any] | None = None,
+    ) -> None:
+        """Create an array of (samples, ...) at full shape; one that exists is left as it is."""
+        if (self.zarr_path / name / "zarr.json").exists():
+            return
+        inner = tuple(shape[1:])
+        zarr.create_array(
+            store=str(self.zarr_path),
+            name=name,
+            shape=tuple(shape),
+            chunks=(1, *inner),
+            shards=(shard_size, *inner),
+            dtype=dtype,
+            fill_value=0,
+            compressors=ZstdCodec(level=1),
+            attributes=dict(attributes or {}),
+            config=_ARRAY_CONFIG,
+        )
+
+    def array_names(self) -> list[str]:
+        """Names of all arrays of the run, sorted."""
+        files = self.zarr_path.rglob("zarr.json") if self.zarr_path.exists() else []
+        folders = (file.parent for file in files if json.loads(file.read_text())["node_type"] == "array")
+        return sorted(str(folder.relative_to(self.zarr_path)) for folder in folders)
+
+    def has_array(self, name: str) -> bool:
+        """Whether an array was created."""
+        return (self.zarr_path / name / "zarr.json").exists()
+
+    def attributes(self, name: str) -> dict[str, Any]:
+        """The attributes of an array, such as spacing and z_zero of volumes."""
+        return dict(self._array(name).attrs)
+
+    def read(self, name: str, start: int, stop: int) -> NDArray[Any]:
+        """Read the samples [start, stop) of an array."""
+        return np.asarray(self._array(name)[start:stop])
+
+    def write_shard(self, name: str, shard: int, values: NDArray[Any]) -> list[int]:
+        """Write one whole shard.
+
+        Args:
+            name: the array.
+            shard: which block of samples.
+            values: (n, ...) with n the block's number of samples: the shard size, or fewer at the end.
+
+        Returns:
+            The CRC-32 of each sample's bytes.
+        """
+        array = self._array(name)
+        size = array.shards[0]
+        start = shard * size
+        expected = min(size, array.shape[0] - start)
+        if len(values) != expected:
+            raise ValueError(f"{name} shard {shard}: {expected} samples expected, got {len(values)}")
+        array[start : start + expected] = values
+        return [zlib.crc32(np.ascontiguousarray(value).tobytes()) for value in values]
+
+    def delete_shard(self, name: str, shard: int) -> None:
+        """Delete the file of one shard, if it is there."""
+        inner = self._array(name).ndim - 1
+        path = self.zarr_path.joinpath(name, "c", str(shard), *["0"] * inner)
+        path.unlink(missing_ok=True)
+
+    def _array(self, name: str) -> zarr.Array:
+        folder = self.zarr_path / name
+        try:
+            stat = (folder / "zarr.json").stat()
+        except FileNotFoundError as error:
+            raise UsageError(f"{self.path}: the run has no array {name!r}") from error
+        return _open_array(str(folder), stat.st_ino, stat.st_mtime_ns)
+
+    def delete_arrays(self) -> None:
+        """Delete all arrays."""
+        shutil.rmtree(self.zarr_path, ignore_errors=True)
+
+    # -- parts ------------------------------------------------------------------------------------
+
+    def part_path(self, stage: str, condition: Sequence[str], shard: int) -> Path:
+        """Where a unit's part lies: its existence is what 'done' means."""
+        folder = self.parts_path / stage / array_name(*condition)
+        return folder / f"part-{shard:06d}.parquet"
+
+    def done_shards(self, stage: str, condition: Sequence[str]) -> set[int]:
+        """The shards of a stage and condition that are done."""
+        folder = self.part_path(stage, condition, 0).parent
+        try:
+            names = [path.name for path in folder.iterdir()]
+        except FileNotFoundError:
+            return set()
+        return {int(name[5:11]) for name in names if name.startswith("part-") and name.endswith(".parquet")}
+
+    def write_part(self, stage: str, condition: Sequence[str], shard: int, table: pa.Table) -> None:
+        """Write a unit's part: the unit is done from the rename on."""
+        write_table(self.part_path(stage, condition, shard), table)
+
+    def read_part(self, stage: str, condition: Sequence[str], shard: int) -> pa.Table:
+        """Read a unit's part."""
+        return pq.read_table(self.part_path(stage, condition, shard))
+
+    def iter_parts(self, stage: str, condition: Sequence[str]) -> Iterator[pa.Table]:
+        """The parts of a stage and condition in the order of their shards."""
+        for shard in sorted(self.done_shards(stage, condition)):
+            yield self.read_part(stage, condition, shard)
+
+    def delete_parts(self) -> None:
+        """Delete all parts."""
+        shutil.rmtree(self.parts_path, ignore_errors=True)
+
+    def delete_array_parts(self) -> None:
+        """Delete the parts of every stage that reads or writes arrays: they will be done again."""
+        for folder in self.parts_path.glob("*/"):
+            if folder.name != "ingest":
+                shutil.rmtree(folder)
+
+    def sweep_temporary(self) -> None:
+        """Delete what killed writers left behind; call only while holding the lock."""
+        for path in (*self.path.glob(".*.tmp"), *self.parts_path.rglob(".*.tmp")):
+            path.unlink(missing_ok=True)
+        # Zarr's local store writes 'c/0/0/<name>.<hex>.partial' before its rename.
+        for path in self.zarr_path.rglob("*.partial"):
+            path.unlink(missing_ok=True)
+
+
+@lru_cache(maxsize=512)
+def _open_array(folder: str, inode: int, mtime_ns: int) -> zarr.Array:  # noqa: ARG001 - part of the key
+    return zarr.open_array(folder, mode="r+", config=_ARRAY_CONFIG)
+
+
+# -- tables -------------------------------------------------------------------------------------------
+
+
+def write_atomically(path: Path, data: bytes) -> None:
+    """Write a file under a temporary name, sync it and rename it."""
+    with _renamed(path) as temporary, temporary.open("wb") as file:
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def write_table(path: Path, table: pa.Table) -> None:
+    """Write a Parquet file atomically."""
+    write_tables(path, [table], table.schema)
+
+
+def write_tables(path: Path, tables: Iterator[pa.Table] | Sequence[pa.Table], schema: pa.Schema) -> int:
+    """Write tables one after the other into one Parquet file, atomically and in bounded memory.
+
+    Returns:
+        The number of rows.
+    """
+    rows = 0
+    with _renamed(path) as temporary, temporary.open("wb") as file:
+        with pq.ParquetWriter(file, schema, compression="zstd") as writer:
+            for table in tables:
+                writer.write_table(table.select(schema.names).cast(schema))
+                rows += table.num_rows
+        file.flush()
+        os.fsync(file.fileno())
+    return rows
+
+
+@lru_cache(maxsize=16)
+def _read_cached(path: str, inode: int, mtime_ns: int) -> pa.Table:  # noqa: ARG001 - part of the key
+    return pq.read_table(path)
+
+
+def read_table(path: Path) -> pa.Table:
+    """Read a Parquet file; unchanged files are kept in memory."""
+    stat = path.stat()
+    return _read_cached(str(path), stat.st_ino, stat.st_mtime_ns)
+
+
+@contextmanager
+def _renamed(path: Path) -> Iterator[Path]:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        yield temporary
+        temporary.replace(path)
+        folder = os.open(path.parent, os.O_RDONLY)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)
+    finally:
+        temporary.unlink(missing_ok=True)
