@@ -91,6 +91,7 @@ def connect(address: str) -> Iterator[Client]:
             ) from error
         try:
             client.wait_for_workers(1, timeout=60)
+            client.forward_logging("facepipe", level=logging.INFO)
             yield client
         except TimeoutError as error:
             raise EnvironmentTroubleError(f"the scheduler at {address} has no workers") from error

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from pathlib import Path
 from typing import Any, Literal
 
@@ -37,7 +39,10 @@ class BenchConfig(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     dataset: str = Field("sample", description="Folder of a data set, or 'sample' for the shipped faces.")
-    out: Path = Field(Path("runs/sr-benchmark"), description="Run folder to write or to resume.")
+    out: Path | None = Field(
+        None,
+        description="Run folder to write or to resume; default: a folder in runs/ named by these options.",
+    )
     kind: str = Field("auto", description="Kind of data set: auto, photos, 300w-lp, 300w-3d, aflw2000-3d.")
     crop: Literal["full", "landmarks"] = Field("full", description="Which square the networks see.")
     degradations: tuple[str, ...] = Field(("area",), description="How images lose resolution.")
@@ -86,6 +91,14 @@ class BenchConfig(BaseModel):
     @classmethod
     def _some(cls, value: tuple[str, ...]) -> tuple[str, ...]:
         return _not_empty(value)
+
+    @property
+    def folder(self) -> Path:
+        """The run folder: `out`, or one in runs/ that only this configuration has."""
+        if self.out is not None:
+            return self.out
+        digest = hashlib.sha256(json.dumps(self.identity(), sort_keys=True).encode()).hexdigest()
+        return Path("runs") / f"{Path(self.dataset).resolve().name}-{digest[:8]}"
 
     def identity(self) -> dict[str, Any]:
         """The part that determines the tables, as plain JSON values."""

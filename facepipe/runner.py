@@ -70,16 +70,16 @@ def prepare(config: BenchConfig) -> RunStore:
         UsageError: a name is unknown, the data set is missing or empty.
         RunConflictError: the folder holds a run of another configuration, data set or version.
     """
-    store = RunStore(config.out)
-    if config.out.exists() and not config.out.is_dir():
-        raise UsageError(f"--out {config.out}: is a file, a folder is needed")
+    store = RunStore(config.folder)
+    if config.folder.exists() and not config.folder.is_dir():
+        raise UsageError(f"--out {config.folder}: is a file, a folder is needed")
     spec, refs, identity = _resolve(config)
     if store.exists():
         _check_same(store, identity)
         store.sweep_temporary()
         return store
-    if config.out.is_dir() and any(path.name != ".lock" for path in config.out.iterdir()):
-        raise RunConflictError(f"--out {config.out}: the folder is not empty and holds no run")
+    if config.folder.is_dir() and any(path.name != ".lock" for path in config.folder.iterdir()):
+        raise RunConflictError(f"--out {config.folder}: the folder is not empty and holds no run")
     write_table(store.candidates_path, pa.Table.from_pylist([asdict(ref) for ref in refs], schema=REFS))
     store.write_run(
         {
@@ -132,7 +132,7 @@ def _spec(config: BenchConfig, methods: tuple[str, ...], regressors: tuple[str, 
     if config.crop == "landmarks" and dataset.kind == "photos":
         raise UsageError("--crop landmarks needs landmarks, and plain photos have none: use --crop full")
     return RunSpec(
-        path=config.out.resolve(),
+        path=config.folder.resolve(),
         run_id="",
         dataset=dataset,
         crop=config.crop,
@@ -195,6 +195,13 @@ def units_to_do(spec: RunSpec, store: RunStore, stage: str, shards: range) -> li
     """The units of a stage that are not done yet."""
     done = {c: store.done_shards(stage, c.key) for c in spec.conditions(stage)}
     return [unit for unit in spec.units(stage, shards) if unit.shard not in done[unit.condition]]
+
+
+def samples_to_do(store: RunStore, stage: str, shards: range) -> int:
+    """How many samples, counted once for each condition, a stage has still to do."""
+    spec = load_spec(store)
+    spans = (spec.span(unit.shard) for unit in units_to_do(spec, store, stage, shards))
+    return sum(stop - start for start, stop in spans)
 
 
 def is_complete(store: RunStore) -> bool:

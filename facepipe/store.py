@@ -133,7 +133,16 @@ class RunStore:
                 raise RunConflictError(
                     f"{self.path}: another process is working on this run; wait or choose another --out"
                 ) from error
-            yield
+            try:
+                yield
+            finally:
+                self._forget_if_empty()
+
+    def _forget_if_empty(self) -> None:
+        """Leave no folder behind when nothing was started in it."""
+        if [path.name for path in self.path.iterdir()] == [".lock"]:
+            (self.path / ".lock").unlink()
+            self.path.rmdir()
 
     # -- arrays -----------------------------------------------------------------------------------
 

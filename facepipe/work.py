@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import logging
 import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
@@ -23,6 +24,8 @@ from facepipe.schema import SAMPLES, SCORES
 from facepipe.store import RunStore, read_table
 from facepipe.superres.methods import get_method
 from facepipe.vrn.regressors import get_regressor
+
+logger = logging.getLogger("facepipe")
 
 Reasons = Mapping[int, tuple[str, str]]
 """Index of a sample -> (reason code, detail) of its quarantine."""

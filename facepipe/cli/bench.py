@@ -40,23 +40,18 @@ def _run(config: BenchConfig) -> None:
     from facepipe.progress import progress
     from facepipe.store import RunStore
 
-    with RunStore(config.out).lock():
+    with RunStore(config.folder).lock():
         store = runner.prepare(config)
         if not runner.is_complete(store):
             with open_cluster(config.cluster, config.workers) as address:
-                spec = runner.load_spec(store)
-                with progress("ingest", spec.n_candidates) as advance:
+                n_candidates = runner.load_spec(store).n_candidates
+                with progress("ingest", n_candidates) as advance:
                     runner.run_ingest(store, address, _counting(advance))
                 all_waves = runner.waves(store)
                 for number, wave in enumerate(all_waves, 1):
-                    spec = runner.load_spec(store)
                     suffix = f" {number}/{len(all_waves)}" if len(all_waves) > 1 else ""
                     for stage in STAGES[1:]:
-                        total = sum(
-                            stop - start
-                            for unit in runner.units_to_do(spec, store, stage, wave)
-                            for start, stop in [spec.span(unit.shard)]
-                        )
+                        total = runner.samples_to_do(store, stage, wave)
                         with progress(stage + suffix, total) as advance:
                             runner.run_stage(store, stage, wave, address, _counting(advance))
         counts = runner.finish(store)

@@ -1,0 +1,40 @@
+# make demo    the benchmark on the faces that ship with the project, into runs/demo
+# make test    all tests
+# make check   formatting, types, import rules
+# make bench   speed, against named alternatives
+# Each sets up .venv first; nothing but Python 3.11 and a package index is needed.
+
+PYTHON ?= python3.11
+BIN := .venv/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check
+export OMP_WAIT_POLICY := passive
+export DO_NOT_TRACK := 1
+
+.PHONY: demo test check bench clean
+
+.venv/.installed: pyproject.toml constraints.txt
+	$(PYTHON) -m venv .venv
+	$(PIP) install --quiet --constraint constraints.txt --editable .
+	touch $@
+
+.venv/.installed-dev: .venv/.installed
+	$(PIP) install --quiet --constraint constraints.txt --editable '.[dev]'
+	touch $@
+
+demo: .venv/.installed
+	$(BIN)/facepipe bench --dataset sample --out runs/demo
+
+test: .venv/.installed-dev
+	$(BIN)/python -m pytest
+
+check: .venv/.installed-dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+bench: .venv/.installed-dev
+	$(BIN)/python -m benchmarks
+
+clean:
+	rm -rf .venv build runs/demo *.egg-info .mypy_cache .ruff_cache .pytest_cache

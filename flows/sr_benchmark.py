@@ -1,0 +1,57 @@
+"""The benchmark as a Prefect flow."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+from prefect import flow
+
+from facepipe.cluster import open_cluster
+from facepipe.config import make_config
+from facepipe.runner import is_complete, waves
+from facepipe.store import RunStore
+from tasks.stages import compact, degrade, ingest, prepare, regress, report, restore, score
+
+
+@flow(name="sr-benchmark")
+def sr_benchmark(
+    dataset: str = "sample",
+    out: Path | None = None,
+    kind: str = "auto",
+    crop: Literal["full", "landmarks"] = "full",
+    degradations: list[str] | str = "area",
+    low_px: list[int] | str = "16,32,64",
+    methods: list[str] | str = "all",
+    regressors: list[str] | str = "vrn-compact",
+    limit: int | None = None,
+    subsets: list[str] | str = "",
+    max_yaw_deg: float | None = None,
+    seed: int = 0,
+    cluster: str = "local",
+    workers: int | None = None,
+    shard_size: int = 16,
+    keep: Literal["all", "scores"] = "all",
+    disk_gb: float = 50.0,
+) -> str:
+    """How much of a 3D face does low resolution destroy, and which super-resolution brings it back?
+
+    Parameters are the options of `facepipe bench`; the same parameters go on with the same run.
+    Returns the run's folder.
+    """
+    config = make_config(dict(locals()), "parameters")
+    with RunStore(config.folder).lock():
+        store = prepare(config)
+        if not is_complete(store):
+            with open_cluster(config.cluster, config.workers) as address:
+                ingest(store, address)
+                for wave in waves(store):
+                    for stage in (degrade, restore, regress, score):
+                        stage(store, wave, address)
+        compact(store)
+        report(store)
+    return str(store.path.resolve())
+
+
+if __name__ == "__main__":
+    sr_benchmark()
