@@ -25,6 +25,6 @@ def complete(arguments: list[str]) -> list[str]:
 
 
 @register_hook
-def setup_environment(ctx: HookContext) -> None:  # noqa: ARG001 - the hook's signature
+def setup_environment(*, ctx: HookContext) -> None:  # noqa: ARG001 - the hook's signature
     """Complete the command line of this process."""
     sys.argv[1:] = complete(sys.argv[1:])
