@@ -1,0 +1,118 @@
+"""Every metric described once: the report, the tables' readers and the docs take it from here."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+Needs = Literal["reference image", "reference volume", "dense", "landmarks3d"]
+"""What a metric is computed against; 'dense' and 'landmarks3d' are kinds of truth, dense has both."""
+
+
+@dataclass(frozen=True)
+class Metric:
+    """What a column of the scores means.
+
+    Attributes:
+        name: the column, one of `facepipe.schema.METRIC_COLUMNS`.
+        title: how a plot or a table calls it.
+        unit: 'dB', 'px' (reference pixels), 'deg', or '' for a ratio.
+        low, high: the range of possible values; None where there is no bound.
+        higher_is_better: the direction.
+        needs: what it is computed against; null in the table where that is missing.
+        formula: in words.
+        source: where the definition comes from.
+    """
+
+    name: str
+    title: str
+    unit: str
+    low: float | None
+    high: float | None
+    higher_is_better: bool
+    needs: Needs
+    formula: str
+    source: str
+
+
+_VRN = "Jackson et al., Large Pose 3D Face Reconstruction from a Single Image, ICCV 2017, section 4"
+_OWN = "facepipe"
+
+METRICS: dict[str, Metric] = {
+    metric.name: metric
+    for metric in (
+        Metric(
+            "psnr_db", "PSNR", "dB", 0.0, None, True, "reference image",
+            "10 log10(255^2 / mean squared difference) over the pixels and channels of uint8 RGB",
+            "scikit-image, peak_signal_noise_ratio with its defaults",
+        ),
+        Metric(
+            "ssim", "SSIM", "", -1.0, 1.0, True, "reference image",
+            "structural similarity, 7 x 7 uniform window, mean over pixels and channels",
+            "Wang et al. 2004; scikit-image, structural_similarity with its defaults, channel_axis=-1",
+        ),
+        Metric(
+            "iou", "Volume IoU", "", 0.0, 1.0, True, "dense",
+            "voxels inside both / voxels inside either; inside means p >= 0.5",
+            "Jaccard index",
+        ),
+        Metric(
+            "coverage", "Coverage", "", 0.0, 1.0, True, "dense",
+            "pixels where both front surfaces are / pixels where the true one is",
+            _OWN,
+        ),
+        Metric(
+            "nme", "NME", "", 0.0, None, False, "dense",
+            "mean distance from the truth's face-region vertices to their predicted surface points / d; "
+            "points are matched after rigid ICP and measured where they were predicted; d = 3D distance "
+            "of the truth's outer eye corners",
+            _VRN,
+        ),
+        Metric(
+            "nme_icp", "NME after ICP", "", 0.0, None, False, "dense",
+            "as nme, measured after the rigid alignment",
+            _VRN,
+        ),
+        Metric(
+            "depth_rmse_px", "Depth RMSE", "px", 0.0, None, False, "dense",
+            "root mean square difference in z of the front surfaces over the pixels where both are",
+            _OWN,
+        ),
+        Metric(
+            "landmark_depth_nme", "Landmark depth NME", "", 0.0, None, False, "landmarks3d",
+            "mean |z predicted - z true - median of these differences| / d over the inner 51 landmarks that "
+            "lie in the predicted silhouette and that the true surface does not hide",
+            _OWN,
+        ),
+        Metric(
+            "normal_deg", "Normal angle", "deg", 0.0, 180.0, False, "dense",
+            "mean angle between the true normal at points of the visible true surface and the normal at the "
+            "nearest predicted point",
+            _OWN,
+        ),
+        Metric(
+            "chamfer_rel", "Chamfer distance", "", 0.0, None, False, "dense",
+            "mean of the two mean distances between the visible surfaces, from points spread evenly over "
+            "either to the nearest point of the other / d",
+            "Barrow et al. 1977, symmetric, unsquared",
+        ),
+        Metric(
+            "fscore_1pct", "F-score at 1 % of d", "", 0.0, 1.0, True, "dense",
+            "harmonic mean of the shares of points of either visible surface nearer than 0.01 d to the other",
+            "Knapitsch et al., Tanks and Temples, 2017",
+        ),
+        Metric(
+            "ref_iou", "IoU with the reference's volume", "", 0.0, 1.0, True, "reference volume",
+            "volume IoU with what the same regressor makes of the reference image",
+            _OWN,
+        ),
+        Metric(
+            "ref_depth_rmse_px", "Depth RMSE to the reference's volume", "px", 0.0, None, False,
+            "reference volume",
+            "depth RMSE to what the same regressor makes of the reference image",
+            _OWN,
+        ),
+    )
+}  # fmt: skip
+"""By column name, in the order of the table. Identity similarity is not among them: no face embedding
+with weights whose licence allows redistribution is known."""

@@ -1,0 +1,81 @@
+"""Volume IoU, front surfaces and the catalogue: hand-derived values and limits."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+
+import numpy as np
+import pytest
+
+from facepipe.metrics.catalogue import METRICS
+from facepipe.metrics.geometry import front_surface_errors, volume_iou
+from facepipe.schema import METRIC_COLUMNS
+
+
+def box(start: int, stop: int, value: int = 255) -> np.ndarray:
+    volume = np.zeros((10, 4, 4), np.uint8)
+    volume[start:stop] = value
+    return volume
+
+
+def test_iou_of_overlapping_boxes() -> None:
+    assert volume_iou(box(0, 6), box(3, 9)) == 3 / 9
+    assert volume_iou(box(0, 6), box(6, 9)) == 0.0
+    assert volume_iou(box(2, 5), box(2, 5)) == 1.0
+
+
+def test_iou_of_two_spheres_with_known_overlap() -> None:
+    z, y, x = np.mgrid[:64, :64, :64] + 0.5
+    radius, shift = 20.0, 10.0
+    ball = [((x - c) ** 2 + (y - 32) ** 2 + (z - 32) ** 2 <= radius**2) for c in (27.0, 37.0)]
+    lens = math.pi * (4 * radius + shift) * (2 * radius - shift) ** 2 / 12
+    full = 4 / 3 * math.pi * radius**3
+    a, b = ((inside * 255).astype(np.uint8) for inside in ball)
+    assert volume_iou(a, b) == pytest.approx(lens / (2 * full - lens), abs=0.005)
+
+
+def test_iou_threshold_is_half() -> None:
+    assert volume_iou(box(0, 4, 128), box(0, 4)) == 1.0
+    assert volume_iou(box(0, 4, 127), box(0, 4)) == 0.0
+
+
+def test_iou_of_nothing_with_nothing_is_one_and_shapes_must_agree() -> None:
+    assert volume_iou(box(0, 0), box(0, 0)) == 1.0
+    with pytest.raises(ValueError, match="cannot be compared"):
+        volume_iou(box(0, 3), box(0, 3)[1:])
+
+
+def test_front_surface_offset_and_coverage() -> None:
+    true = np.full((4, 5), np.nan)
+    true[:, 1:] = 2.0
+    pred = np.full((4, 5), np.nan)
+    pred[:, :3] = 5.0
+    pred[0, 1] = 1.0
+    rmse_px, coverage = front_surface_errors(pred, true)
+    assert rmse_px == pytest.approx(math.sqrt((7 * 9 + 1) / 8))
+    assert coverage == 8 / 16
+
+
+def test_front_surface_limits() -> None:
+    nothing = np.full((3, 3), np.nan)
+    surface = np.ones((3, 3))
+    assert front_surface_errors(surface, surface) == (0.0, 1.0)
+    assert front_surface_errors(nothing, surface) == (None, 0.0)
+    assert front_surface_errors(surface, nothing) == (None, None)
+    with pytest.raises(ValueError, match="differ in shape"):
+        front_surface_errors(surface, surface[1:])
+
+
+def test_the_catalogue_describes_every_column_in_order() -> None:
+    assert tuple(METRICS) == METRIC_COLUMNS
+    for metric in METRICS.values():
+        assert metric.formula
+        assert metric.source
+        assert metric.unit == next(
+            (u for u in ("db", "px", "deg") if metric.name.endswith(f"_{u}")), ""
+        ).replace("db", "dB")
+        best = metric.high if metric.higher_is_better else metric.low
+        assert best is not None or metric.name == "psnr_db"
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        METRICS["nme"].unit = "m"  # type: ignore[misc]
