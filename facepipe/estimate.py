@@ -11,11 +11,12 @@ import numpy as np
 from facepipe import stages
 from facepipe.config import BenchConfig
 from facepipe.conventions import NETWORK_PX
-from facepipe.datasets.base import Truth
+from facepipe.crop import Crop
 from facepipe.errors import SampleError
 from facepipe.plan import STAGES, RunSpec
 from facepipe.runner import describe, plan_waves
 from facepipe.superres.methods import get_method
+from facepipe.truth import Truth
 from facepipe.vrn.regressors import get_regressor
 
 TRIAL_IMAGES = 8
@@ -69,7 +70,7 @@ def _trial(spec: RunSpec) -> dict[str, float]:
             continue
     if sample is not None:
         row = stages.ingest(ref, sample, spec.crop)
-        crop = stages.Crop(row["crop_x0"], row["crop_y0"], row["crop_size"])
+        crop = Crop(row["crop_x0"], row["crop_y0"], row["crop_size"])
         axes = (spec.degradations, spec.low_px, spec.seed)
         _, seconds = _timed(lambda: stages.make_images(sample, crop, "trial", *axes))
         cost["degrade"] = seconds + cost["ingest"]

@@ -10,11 +10,12 @@ from numpy.typing import NDArray
 
 from facepipe.conventions import VolumeGeometry
 from facepipe.crop import Crop
-from facepipe.datasets.base import Sample, SampleRef, Topology, Truth
+from facepipe.datasets.base import Sample, SampleRef
 from facepipe.datasets.crops import crop_for
 from facepipe.degrade import degrade, make_reference
 from facepipe.metrics.geometry import front_surface_errors, score_geometry, volume_iou
 from facepipe.metrics.image import psnr_db, ssim
+from facepipe.truth import Topology, Truth
 from facepipe.volume import front_depth
 from facepipe.voxelise import voxelise
 

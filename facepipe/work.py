@@ -17,12 +17,13 @@ from numpy.typing import NDArray
 from facepipe import stages
 from facepipe.conventions import NETWORK_PX
 from facepipe.crop import Crop
-from facepipe.datasets.base import SampleRef, Truth
+from facepipe.datasets.base import SampleRef
 from facepipe.errors import EnvironmentTroubleError, SampleError
 from facepipe.plan import Condition, RunSpec, Unit, truth_volume_name
 from facepipe.schema import SAMPLES, SCORES
 from facepipe.store import RunStore, read_table
 from facepipe.superres.methods import get_method
+from facepipe.truth import Truth
 from facepipe.vrn.regressors import get_regressor
 
 logger = logging.getLogger("facepipe")

@@ -8,7 +8,9 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from facepipe.conventions import INSIDE_LEVEL
+from facepipe.conventions import INSIDE_LEVEL, VolumeGeometry
+from facepipe.truth import Topology, Truth
+from facepipe.volume import front_depth
 
 
 def volume_iou(a: NDArray[np.uint8], b: NDArray[np.uint8]) -> float:
@@ -53,3 +55,30 @@ def front_surface_errors(
         return None, (0.0 if n_there else None)
     difference = pred_depth[both].astype(np.float64) - true_depth[both]
     return float(np.sqrt(np.mean(difference * difference))), n_both / n_there
+
+
+def score_geometry(
+    volume: NDArray[np.uint8],
+    geometry: VolumeGeometry,
+    truth: Truth,  # noqa: ARG001
+    topology: Topology | None,  # noqa: ARG001
+    truth_volume: NDArray[np.uint8] | None,
+) -> dict[str, float | None]:
+    """Score a volume against what is known about the face, in reference coordinates.
+
+    Args:
+        volume: uint8 (D, H, W).
+        geometry: of the volume.
+        truth: in reference coordinates.
+        topology: of the dense truth, if any.
+        truth_volume: the filled dense truth in the same geometry, if any.
+
+    Returns:
+        The geometry columns that apply.
+    """
+    if truth_volume is None:
+        return {}
+    rmse_px, coverage = front_surface_errors(
+        front_depth(volume, geometry), front_depth(truth_volume, geometry)
+    )
+    return {"iou": volume_iou(volume, truth_volume), "depth_rmse_px": rmse_px, "coverage": coverage}
