@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from facepipe.truth import Topology, Truth, TruthKind
 
-__all__ = ["Dataset", "Sample", "SampleRef", "Topology", "Truth", "TruthKind"]
+__all__ = ["Dataset", "Sample", "SampleRef", "Topology", "Truth", "TruthKind", "TruthSource"]
 
 
 @dataclass(frozen=True)
@@ -50,11 +50,31 @@ class Sample:
     skin_tone: float | None = None
 
 
+@dataclass(frozen=True)
+class TruthSource:
+    """Where the truth of a data set comes from: recorded with a run.
+
+    Attributes:
+        description: one line for a person, such as the model, the region and its number of vertices.
+        fingerprint: a digest of everything beyond the samples' own files that determines the truth.
+        notice: which file would give more truth and where it comes from, or ''. Said once in a run.
+    """
+
+    description: str
+    fingerprint: str = ""
+    notice: str = ""
+
+
 class Dataset(Protocol):
     """A folder of samples. Instances are small and pickle cleanly: workers open their own."""
 
-    name: str
-    kind: str
+    @property
+    def name(self) -> str:
+        """What tables call it."""
+
+    @property
+    def kind(self) -> str:
+        """One of the kinds of `facepipe.datasets.catalog`."""
 
     def refs(self) -> list[SampleRef]:
         """List the candidates in the order of their ids, without decoding.
@@ -63,8 +83,13 @@ class Dataset(Protocol):
             UsageError: the folder is missing or holds nothing of this kind.
         """
 
-    def load(self, ref: SampleRef) -> Sample:
+    def load(self, ref: SampleRef, dense: bool = True) -> Sample:
         """Decode one candidate.
+
+        Args:
+            ref: which.
+            dense: also pose the dense mesh. Without, everything is checked all the same and the truth
+                keeps its kind and landmarks, but `vertices` is None: for callers who need only the image.
 
         Raises:
             SampleError: it cannot be used; the reason code goes to the failures table.
@@ -72,3 +97,6 @@ class Dataset(Protocol):
 
     def topology(self) -> Topology | None:
         """The shared triangles of the dense truth, or None where there is none."""
+
+    def truth_source(self) -> TruthSource:
+        """Where the truth comes from."""

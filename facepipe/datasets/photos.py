@@ -6,7 +6,7 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
-from facepipe.datasets.base import Sample, SampleRef, Topology
+from facepipe.datasets.base import Sample, SampleRef, Topology, TruthSource
 from facepipe.errors import SampleError, UsageError
 from facepipe.images import read_image
 
@@ -45,7 +45,7 @@ class PhotosDataset:
             )
         return sorted(found, key=lambda ref: (ref.sample_id, ref.source_path))
 
-    def load(self, ref: SampleRef) -> Sample:
+    def load(self, ref: SampleRef, dense: bool = True) -> Sample:  # noqa: ARG002
         """Decode one photo.
 
         Raises:
@@ -64,6 +64,10 @@ class PhotosDataset:
     def topology(self) -> Topology | None:
         """Photos have no dense truth."""
         return None
+
+    def truth_source(self) -> TruthSource:
+        """Photos have no truth at all."""
+        return TruthSource("none: plain photos")
 
     def _ref(self, path: Path) -> SampleRef:
         relative = path.relative_to(self.root)

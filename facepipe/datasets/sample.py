@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from facepipe.datasets.base import Sample, SampleRef, Topology, Truth
+from facepipe.datasets.base import Sample, SampleRef, Topology, Truth, TruthSource
 from facepipe.errors import SampleError, UsageError
 from facepipe.images import read_image
 
@@ -43,7 +43,7 @@ class SampleDataset:
             raise UsageError(f"{self.root}: the sample set is not there; reinstall facepipe")
         return [SampleRef(path.stem, "", path.name, path.stat().st_size) for path in paths]
 
-    def load(self, ref: SampleRef) -> Sample:
+    def load(self, ref: SampleRef, dense: bool = True) -> Sample:
         """Decode one face with its truth."""
         image, sha256 = read_image(self.root / ref.source_path)
         rows = np.flatnonzero(self._truth["sample_id"] == ref.sample_id)
@@ -55,7 +55,7 @@ class SampleDataset:
         return Sample(
             image=image,
             sha256=sha256,
-            truth=Truth("dense", vertices, vertices[self._truth["landmarks"]]),
+            truth=Truth("dense", vertices if dense else None, vertices[self._truth["landmarks"]]),
             yaw_deg=yaw,
             pitch_deg=pitch,
             roll_deg=roll,
@@ -67,6 +67,10 @@ class SampleDataset:
         return Topology(
             surface=self._truth["surface"], solid=self._truth["solid"], region=self._truth["region"]
         )
+
+    def truth_source(self) -> TruthSource:
+        """The meshes that the faces were rendered from."""
+        return TruthSource(f"exact meshes of rendered faces, {len(self.topology().region)} region vertices")
 
     @cached_property
     def _truth(self) -> dict[str, NDArray]:
