@@ -1,0 +1,175 @@
+"""The files of a data set, in a folder or in a zip archive that is read in place."""
+
+from __future__ import annotations
+
+import os
+import zipfile
+import zlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path, PurePosixPath
+
+from facepipe.errors import SampleError, UsageError
+from facepipe.images import MAX_FILE_BYTES
+
+
+@dataclass(frozen=True)
+class FileTree:
+    """Files below a root, named by their path below it with '/' as separator.
+
+    Small and picklable: an archive is opened once in each process that reads it.
+
+    Attributes:
+        source: a folder or a zip archive.
+        below: folder inside the source at which the root lies, '' for the source itself.
+    """
+
+    source: Path
+    below: str = ""
+
+    @property
+    def is_zip(self) -> bool:
+        """Whether the source is an archive."""
+        return self.source.is_file()
+
+    def at(self, folder: str) -> FileTree:
+        """The tree whose root is a folder of this one."""
+        return FileTree(self.source, self._full(folder))
+
+    def path(self, name: str = "") -> str:
+        """How messages call a file."""
+        return str(self.source / self._full(name))
+
+    def walk(self) -> Iterator[tuple[str, int]]:
+        """Every file below the root with its size in bytes; hidden files and folders are left out.
+
+        Raises:
+            UsageError: the source is missing or no zip archive.
+        """
+        if self.is_zip:
+            yield from self._walk_zip()
+        else:
+            yield from self._walk_folder()
+
+    def folders(self, folder: str = "") -> list[str]:
+        """Names of the folders directly in a folder below the root, sorted.
+
+        Raises:
+            UsageError: the source is missing or no zip archive.
+        """
+        full = self._full(folder)
+        if self.is_zip:
+            return sorted(_folders_of_zip(*_identity(self.source)).get(full, ()))
+        root = self.source / full
+        if not root.is_dir():
+            raise UsageError(f"{root}: no such folder; expected the folder or zip archive of a data set")
+        with os.scandir(root) as entries:
+            return sorted(e.name for e in entries if e.is_dir() and not e.name.startswith("."))
+
+    def exists(self, name: str) -> bool:
+        """Whether there is such a file."""
+        if self.is_zip:
+            return self._full(name) in _open_zip(*_identity(self.source)).NameToInfo
+        return (self.source / self._full(name)).is_file()
+
+    def read(self, name: str) -> bytes:
+        """The bytes of a file.
+
+        Raises:
+            SampleError: missing-file, unreadable-file, file-too-large or corrupt-zip-member.
+        """
+        return self._read_zip(name) if self.is_zip else self._read_file(name)
+
+    def _full(self, name: str) -> str:
+        return "/".join(part for part in (self.below, name) if part)
+
+    def _walk_folder(self) -> Iterator[tuple[str, int]]:
+        root = self.source / self.below
+        if not root.is_dir():
+            raise UsageError(f"{root}: no such folder; expected the folder or zip archive of a data set")
+        for folder, folders, _ in os.walk(root):
+            folders[:] = sorted(name for name in folders if not name.startswith("."))
+            relative = Path(folder).relative_to(root)
+            with os.scandir(folder) as entries:
+                for entry in entries:
+                    if not entry.name.startswith(".") and entry.is_file():
+                        yield (relative / entry.name).as_posix(), entry.stat().st_size
+
+    def _walk_zip(self) -> Iterator[tuple[str, int]]:
+        start = f"{self.below}/" if self.below else ""
+        for info in _open_zip(*_identity(self.source)).infolist():
+            if info.filename.startswith(start) and not info.is_dir():
+                name = info.filename[len(start) :]
+                if not any(part.startswith((".", "__MACOSX")) for part in name.split("/")):
+                    yield name, info.file_size
+
+    def _read_file(self, name: str) -> bytes:
+        path = self.source / self._full(name)
+        try:
+            _check_size(path.stat().st_size, path)
+            return path.read_bytes()
+        except FileNotFoundError as error:
+            raise SampleError("missing-file", f"{path}: the file is gone") from error
+        except PermissionError as error:
+            raise SampleError("unreadable-file", f"{path}: {error.strerror}") from error
+
+    def _read_zip(self, name: str) -> bytes:
+        archive = _open_zip(*_identity(self.source))
+        info = archive.NameToInfo.get(self._full(name))
+        if info is None:
+            raise SampleError("missing-file", f"{self.path(name)}: the archive has no such member")
+        _check_size(info.file_size, self.path(name))
+        try:
+            with archive.open(info) as member:
+                data = member.read(info.file_size + 1)
+        except (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError, NotImplementedError) as error:
+            raise SampleError(
+                "corrupt-zip-member",
+                f"{self.path(name)}: cannot be unpacked ({error}); get the archive again",
+            ) from error
+        if len(data) != info.file_size:
+            raise SampleError(
+                "corrupt-zip-member",
+                f"{self.path(name)}: {len(data)} bytes where the archive promises {info.file_size}",
+            )
+        return data
+
+
+def stem(name: str) -> str:
+    """A file's path without its extension."""
+    return PurePosixPath(name).with_suffix("").as_posix()
+
+
+def _check_size(size_bytes: int, path: object) -> None:
+    if size_bytes > MAX_FILE_BYTES:
+        raise SampleError("file-too-large", f"{path}: {size_bytes} bytes, at most {MAX_FILE_BYTES} are read")
+
+
+def _identity(path: Path) -> tuple[Path, int, int]:
+    """What an archive is remembered by: it is opened again once it has changed."""
+    state = path.stat()
+    return path, state.st_size, state.st_mtime_ns
+
+
+@lru_cache(maxsize=2)
+def _open_zip(path: Path, size: int, mtime_ns: int) -> zipfile.ZipFile:  # noqa: ARG001
+    try:
+        return zipfile.ZipFile(path)
+    except (zipfile.BadZipFile, OSError) as error:
+        raise UsageError(
+            f"{path}: no readable zip archive ({error}); expected a data set's folder or zip"
+        ) from error
+
+
+@lru_cache(maxsize=2)
+def _folders_of_zip(path: Path, size: int, mtime_ns: int) -> dict[str, set[str]]:
+    """The folders directly in each folder of an archive."""
+    found: dict[str, set[str]] = {}
+    for folder in {name.rpartition("/")[0] for name in _open_zip(path, size, mtime_ns).namelist()}:
+        parts = folder.split("/") if folder else []
+        for depth, part in enumerate(parts):
+            if part.startswith((".", "__MACOSX")):
+                break
+            found.setdefault("/".join(parts[:depth]), set()).add(part)
+    return found
