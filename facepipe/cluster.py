@@ -33,7 +33,7 @@ CONFIG = {
     # The engine counts deaths itself; the scheduler reports each one at once.
     "distributed.scheduler.allowed-failures": 0,
     "distributed.scheduler.no-workers-timeout": "120s",
-    "distributed.comm.timeouts.connect": "30s",
+    "distributed.comm.timeouts.connect": "10s",
     "distributed.admin.log-format": "%(message)s",
 }
 

@@ -192,7 +192,9 @@ def load_spec(store: RunStore) -> RunSpec:
 
 
 def units_to_do(spec: RunSpec, store: RunStore, stage: str, shards: range) -> list[Unit]:
-    """The units of a stage that are not done yet."""
+    """The units of a stage that are not done yet; a complete run has none."""
+    if is_complete(store):
+        return []
     done = {c: store.done_shards(stage, c.key) for c in spec.conditions(stage)}
     return [unit for unit in spec.units(stage, shards) if unit.shard not in done[unit.condition]]
 
@@ -217,7 +219,8 @@ def run_ingest(store: RunStore, address: str, on_progress: OnProgress | None = N
     """
     spec = load_spec(store)
     if spec.run_id:
-        create_arrays(spec, store)
+        if not is_complete(store):
+            create_arrays(spec, store)
         return StageResult()
     shards = range(-(-spec.n_candidates // spec.shard_size))
     result = _run_units(spec, store, "ingest", shards, address, on_progress)
@@ -396,7 +399,6 @@ def _rows(
 def progress_of(store: RunStore) -> list[tuple[str, int, int]]:
     """(stage, units done, units in all) for every stage whose size is known."""
     spec = load_spec(store)
-    complete = is_complete(store)
     found = []
     for stage in STAGES:
         if stage == "ingest":
@@ -404,8 +406,7 @@ def progress_of(store: RunStore) -> list[tuple[str, int, int]]:
         else:
             shards = range(spec.n_shards)
         total = len(spec.units(stage, shards))
-        left = 0 if complete else len(units_to_do(spec, store, stage, shards))
-        found.append((stage, total - left, total))
+        found.append((stage, total - len(units_to_do(spec, store, stage, shards)), total))
     return found
 
 

@@ -67,8 +67,9 @@ def facepipe(debug: bool) -> None:
 def main() -> None:
     """Run the command line; the exit status is 0 done, 1 failed, 2 wrong usage."""
     debug = "--debug" in sys.argv[1:]
+    arguments = [argument for argument in sys.argv[1:] if argument != "--debug"]
     try:
-        status = facepipe.main(standalone_mode=False)
+        status = facepipe.main(["--debug", *arguments] if debug else arguments, standalone_mode=False)
     except click.UsageError as error:
         error.show()
         status = 2
@@ -86,6 +87,11 @@ def main() -> None:
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         status = 0
+    except OSError as error:
+        if debug:
+            raise
+        print(f"error: {error}; the same command goes on from here", file=sys.stderr)
+        status = 1
     sys.exit(status if isinstance(status, int) else 0)
 
 

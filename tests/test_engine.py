@@ -1,0 +1,210 @@
+"""The engine under faults: what is lost, what is done again, who is blamed."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from faulty import FaultyDataset
+
+from facepipe import runner
+from facepipe.cluster import connect, open_cluster
+from facepipe.config import make_config
+from facepipe.engine import Engine
+from facepipe.errors import EnvironmentTroubleError, FacepipeError
+from facepipe.plan import STAGES
+from facepipe.store import RunStore
+
+
+@pytest.fixture(scope="module")
+def address() -> Iterator[str]:
+    with open_cluster("local", 2) as address:
+        yield address
+
+
+@pytest.fixture
+def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """Run a data set through all stages, without regressors; return its folder."""
+
+    def start(dataset: FaultyDataset, address: str, out: str = "run", **options) -> RunStore:
+        monkeypatch.setattr(runner, "open_dataset", lambda *_, **__: dataset)
+        options = {"low_px": "32", "methods": "nearest,bilinear", "regressors": "none", "shard_size": 4} | options
+        config = make_config({"dataset": "faulty", "out": tmp_path / out, **options})
+        store = runner.prepare(config)
+        runner.run_ingest(store, address)
+        for wave in runner.waves(store):
+            for stage in STAGES[1:]:
+                runner.run_stage(store, stage, wave, address)
+        runner.finish(store)
+        return store
+
+    return start
+
+
+@pytest.fixture
+def traces(tmp_path: Path) -> Path:
+    folder = tmp_path / "traces"
+    folder.mkdir()
+    return folder
+
+
+def scores(store: RunStore) -> pa.Table:
+    return pq.read_table(store.scores_path).drop_columns(["seconds"])
+
+
+def failures(store: RunStore) -> list[tuple[str, str, str]]:
+    rows = pq.read_table(store.failures_path).to_pylist()
+    return sorted((row["sample_id"], row["stage"], row["reason"]) for row in rows)
+
+
+def test_every_sample_is_scored_or_failed(run, traces: Path, address: str) -> None:
+    store = run(FaultyDataset(traces, rejected=("s03",), surprising=("s07", "s11")), address)
+    table = scores(store)
+    assert failures(store) == [
+        ("s03", "ingest", "bad-on-purpose"),
+        ("s07", "ingest", "unexpected-error"),
+        ("s11", "ingest", "unexpected-error"),
+    ]
+    assert table.num_rows == 9 * 2
+    assert len(set(table["sample_id"].to_pylist())) == 9
+    assert not store.parts_path.exists()
+    assert store.read_run()["counts"]["quarantined"] == 3
+
+
+def test_a_sample_that_kills_its_worker_is_the_only_one_lost(run, traces: Path, address: str) -> None:
+    dataset = FaultyDataset(traces, fatal=("s05",))
+    store = run(dataset, address)
+    assert failures(store) == [("s05", "ingest", "worker-died")]
+    assert scores(store).num_rows == 11 * 2
+    # Twice with its shard, three times alone.
+    assert dataset.loads("s05") == 5
+    without = scores(run(FaultyDataset(traces, rejected=("s05",)), address, "without"))
+    assert without.equals(scores(store))
+
+
+def test_a_worker_that_dies_once_costs_nothing(run, traces: Path, address: str) -> None:
+    store = run(FaultyDataset(traces, once=("s01", "s09")), address)
+    assert failures(store) == []
+    assert scores(store).num_rows == 12 * 2
+
+
+def test_a_full_disk_blames_nobody_and_the_run_goes_on_later(run, traces: Path, address: str) -> None:
+    (traces / "full").touch()
+    dataset = FaultyDataset(traces, disk_full=("s06",))
+    with pytest.raises(EnvironmentTroubleError, match="disk is full"):
+        run(dataset, address)
+    (traces / "full").unlink()
+    loads = {name: dataset.loads(name) for name in ("s00", "s06")}
+    store = run(dataset, address)
+    assert failures(store) == []
+    assert scores(store).num_rows == 12 * 2
+    # s00's shard was ingested before: only degrading loads it again. s06's shard is ingested again.
+    assert dataset.loads("s00") == loads["s00"] + 1
+    assert dataset.loads("s06") == loads["s06"] + 2
+
+
+def test_nothing_usable_is_a_failure_with_reasons(run, traces: Path, address: str) -> None:
+    names = tuple(f"s{i:02d}" for i in range(12))
+    with pytest.raises(FacepipeError, match=r"none of 12 images is usable \(bad-on-purpose\)"):
+        run(FaultyDataset(traces, rejected=names), address)
+
+
+def test_a_second_run_of_the_same_does_nothing(run, traces: Path, address: str) -> None:
+    dataset = FaultyDataset(traces)
+    before = run(dataset, address)
+    first = scores(before)
+    assert dataset.loads("s00") == 2
+    assert scores(run(dataset, address)).equals(first)
+    assert dataset.loads("s00") == 2
+
+
+def test_tables_do_not_depend_on_shards_waves_or_workers(run, traces: Path, address: str) -> None:
+    first = scores(run(FaultyDataset(traces), address))
+    for shard_size, disk_gb in ((1, 50.0), (5, 0.001), (64, 50.0)):
+        out = f"shards-{shard_size}"
+        options = {"shard_size": shard_size, "disk_gb": disk_gb, "keep": "scores"}
+        assert scores(run(FaultyDataset(traces), address, out, **options)).equals(first)
+    with open_cluster("local", 1) as single:
+        assert scores(run(FaultyDataset(traces), single, "single")).equals(first)
+
+
+def test_only_scores_are_kept_when_asked(run, traces: Path, address: str) -> None:
+    store = run(FaultyDataset(traces), address, keep="scores", disk_gb=0.001)
+    assert [path for path in store.zarr_path.rglob("c/*") if path.is_file()] == []
+    assert scores(store).num_rows == 24
+
+
+def test_killed_workers_change_nothing(run, traces: Path, address: str) -> None:
+    undisturbed = scores(run(FaultyDataset(traces), address, "undisturbed"))
+    dataset = FaultyDataset(traces, seconds=0.05)
+    stop = threading.Event()
+
+    def monkey() -> None:
+        for _ in range(4):
+            if stop.wait(0.4):
+                return
+            with connect(address) as client:
+                pids = list(client.run(os.getpid).values())
+            os.kill(pids[0], signal.SIGKILL)
+
+    thread = threading.Thread(target=monkey)
+    thread.start()
+    try:
+        store = run(dataset, address, "disturbed")
+    finally:
+        stop.set()
+        thread.join()
+    assert failures(store) == []
+    assert scores(store).equals(undisturbed)
+
+
+def test_a_lost_scheduler_is_trouble_of_the_environment(run, traces: Path, tmp_path: Path) -> None:
+    dataset = FaultyDataset(traces, seconds=0.3)
+    with open_cluster("local", 1) as address:
+        started = time.monotonic()
+
+        def kill() -> None:
+            with connect(address) as client:
+                client.shutdown()
+
+        threading.Timer(1.0, kill).start()
+        with pytest.raises(EnvironmentTroubleError, match="cluster|scheduler"):
+            run(dataset, address)
+        assert time.monotonic() - started < 60
+    assert not list((tmp_path / "run").rglob("*.tmp"))
+
+
+def test_nobody_answers(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("facepipe.cluster.CONNECT_TIMEOUT", "1s")
+    with pytest.raises(EnvironmentTroubleError, match="no Dask scheduler answers"), connect("tcp://127.0.0.1:9"):
+        pass
+
+
+def test_networks_go_to_gpu_workers_where_there_are_any(run, traces: Path, address: str) -> None:
+    store = run(FaultyDataset(traces), address)
+    spec = runner.load_spec(store)
+
+    class Client:
+        def scheduler_info(self, n_workers: int) -> dict:
+            return {
+                "workers": {
+                    "a": {"resources": {"GPU": 1}, "nthreads": 1},
+                    "b": {"resources": {}, "nthreads": 3},
+                }
+            }
+
+    engine = Engine(Client(), replace(spec))
+    unit = spec.units("restore", range(1))[0]
+    assert engine.placement() == "GPU workers"
+    assert engine._place(unit) == ("cuda", {"GPU": 1})
+    assert engine._slots(unit) == 1
+    assert engine._place(replace(unit, stage="score")) == ("cpu", None)
+    assert engine._slots(replace(unit, stage="score")) == 4
