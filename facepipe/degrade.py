@@ -89,7 +89,8 @@ def camera(crop: Image8, px: int, generator: np.random.Generator) -> Image8:
     noisy = np.clip(np.rint(small + generator.normal(0.0, sigma_noise, small.shape)), 0, 255)
     bgr = np.ascontiguousarray(noisy.astype(np.uint8)[:, :, ::-1])
     _, jpeg = cv2.imencode(".jpg", bgr, [cv2.IMWRITE_JPEG_QUALITY, quality])
-    return np.ascontiguousarray(cv2.imdecode(jpeg, cv2.IMREAD_COLOR)[:, :, ::-1])
+    decoded = np.asarray(cv2.imdecode(jpeg, cv2.IMREAD_COLOR), np.uint8)
+    return np.ascontiguousarray(decoded[:, :, ::-1])
 
 
 DEGRADATIONS: Mapping[str, Degradation] = MappingProxyType(
