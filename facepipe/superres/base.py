@@ -21,7 +21,9 @@ class SuperResolver(Protocol):
 class Method(Protocol):
     """A named way to restore; knows which sizes it fits. Importing and asking needs no torch."""
 
-    name: str
+    @property
+    def name(self) -> str:
+        """What the tables call it."""
 
     def fits(self, low_px: int) -> bool:
         """Whether it can bring images of this side to network size."""

@@ -23,8 +23,13 @@ class VolumeRegressor(Protocol):
 class Regressor(Protocol):
     """A named regressor. Importing and asking needs no torch."""
 
-    name: str
-    geometry: VolumeGeometry
+    @property
+    def name(self) -> str:
+        """What the tables call it."""
+
+    @property
+    def geometry(self) -> VolumeGeometry:
+        """Where its voxels lie."""
 
     def fingerprint(self) -> str:
         """A digest of everything that determines its output (weights' sha256 included)."""
