@@ -36,7 +36,12 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
 
     def start(dataset: FaultyDataset, address: str, out: str = "run", **options) -> RunStore:
         monkeypatch.setattr(runner, "open_dataset", lambda *_, **__: dataset)
-        options = {"low_px": "32", "methods": "nearest,bilinear", "regressors": "none", "shard_size": 4} | options
+        options = {
+            "low_px": "32",
+            "methods": "nearest,bilinear",
+            "regressors": "none",
+            "shard_size": 4,
+        } | options
         config = make_config({"dataset": "faulty", "out": tmp_path / out, **options})
         store = runner.prepare(config)
         runner.run_ingest(store, address)
@@ -184,7 +189,10 @@ def test_a_lost_scheduler_is_trouble_of_the_environment(run, traces: Path, tmp_p
 
 def test_nobody_answers(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("facepipe.cluster.CONNECT_TIMEOUT", "1s")
-    with pytest.raises(EnvironmentTroubleError, match="no Dask scheduler answers"), connect("tcp://127.0.0.1:9"):
+    with (
+        pytest.raises(EnvironmentTroubleError, match="no Dask scheduler answers"),
+        connect("tcp://127.0.0.1:9"),
+    ):
         pass
 
 

@@ -1,0 +1,138 @@
+"""Prefect: the flow gives the command line's tables, and the README's commands work from nothing."""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import pytest
+from conftest import ROOT
+
+from flows.prefect_plugin import complete
+
+OPTIONS = {"limit": 4, "low_px": "32", "methods": "nearest,bilinear", "shard_size": 2, "workers": 1}
+
+
+def test_one_word_names_a_deployment() -> None:
+    assert complete(["deployment", "run", "sr-benchmark", "--watch"]) == [
+        "deployment",
+        "run",
+        "sr-benchmark/sr-benchmark",
+        "--watch",
+    ]
+    for untouched in (
+        ["deployment", "run", "sr-benchmark/sr-benchmark"],
+        ["deployment", "run", "another"],
+        ["deploy", "--name", "sr-benchmark"],
+        ["deployment", "run"],
+        [],
+    ):
+        assert complete(untouched) == untouched
+
+
+def facepipe(*arguments: object, **environment: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "facepipe.cli", *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        env=os.environ | environment,
+        timeout=200,
+    )
+
+
+def scores(run: Path):
+    return pq.read_table(run / "scores.parquet").drop_columns(["seconds"])
+
+
+@pytest.mark.slow
+@pytest.mark.server
+def test_from_nothing_with_the_commands_of_the_readme(tmp_path: Path) -> None:
+    with Prefect(tmp_path) as prefect:
+        prefect("work-pool", "create", "facepipe", "--type", "process")
+        prefect("deploy", "--prefect-file", "deploy/prefect.yaml", "--all")
+        prefect.start_worker("facepipe")
+        run = tmp_path / "run"
+        parameters = [f"{name}={value}" for name, value in {**OPTIONS, "out": run}.items()]
+        arguments = [word for parameter in parameters for word in ("-p", parameter)]
+        watched = prefect("deployment", "run", "sr-benchmark", "--watch", *arguments)
+        assert "Completed" in watched
+        logs = prefect.api("logs/filter", {"limit": 200})
+        messages = [log["message"] for log in logs]
+        assert any(message.startswith("regress: ") for message in messages), messages
+        artifacts = {artifact["key"] for artifact in prefect.api("artifacts/filter", {})}
+        assert {"facepipe-regress", "facepipe-results", "facepipe-report"} <= artifacts
+        assert (run / "report" / "index.html").is_file()
+        failed = prefect(
+            "deployment", "run", "sr-benchmark", "--watch", "-p", "methods=bilinaer", expect_failure=True
+        )
+        assert "Failed" in failed
+    options = [word for name, value in OPTIONS.items() for word in (f"--{name.replace('_', '-')}", value)]
+    by_hand = facepipe("bench", *options, "--out", tmp_path / "by-hand")
+    assert by_hand.returncode == 0, by_hand.stderr
+    assert scores(run).equals(scores(tmp_path / "by-hand"))
+    assert scores(run).num_rows == 4 * 3
+
+
+class Prefect:
+    """A Prefect server of its own on a free port, in a home of its own."""
+
+    def __init__(self, folder: Path) -> None:
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            self.port = probe.getsockname()[1]
+        self.folder = folder
+        self.url = f"http://127.0.0.1:{self.port}/api"
+        self.environment = os.environ | {
+            "PREFECT_HOME": str(folder / "prefect-home"),
+            "PREFECT_API_URL": self.url,
+            "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+            "DO_NOT_TRACK": "1",
+            "NO_COLOR": "1",
+            "COLUMNS": "200",
+        }
+        self.worker: subprocess.Popen | None = None
+
+    def __call__(self, *arguments: str, expect_failure: bool = False) -> str:
+        done = subprocess.run(
+            [sys.executable, "-m", "prefect", *arguments],
+            cwd=ROOT,
+            env=self.environment,
+            capture_output=True,
+            text=True,
+            timeout=200,
+            stdin=subprocess.DEVNULL,
+        )
+        assert (done.returncode != 0) == expect_failure, done.stdout + done.stderr
+        return done.stdout + done.stderr
+
+    def start_worker(self, pool: str) -> None:
+        with (self.folder / "worker.log").open("w") as log:
+            self.worker = subprocess.Popen(
+                [sys.executable, "-m", "prefect", "worker", "start", "--pool", pool],
+                cwd=ROOT,
+                env=self.environment,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+            )
+
+    def api(self, path: str, body: dict) -> list[dict]:
+        import httpx
+
+        answer = httpx.post(f"{self.url}/{path}", json=body, timeout=20)
+        answer.raise_for_status()
+        return answer.json()
+
+    def __enter__(self) -> Prefect:
+        self("server", "start", "--background", "--port", str(self.port))
+        self("server", "status", "--wait", "--timeout", "60")
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self.worker:
+            self.worker.terminate()
+            self.worker.wait(30)
+        self("server", "stop")
