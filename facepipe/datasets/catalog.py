@@ -5,18 +5,50 @@ from __future__ import annotations
 from collections.abc import Callable, Collection
 from pathlib import Path
 
+from facepipe.datasets.aflw2000 import Aflw2000, find_aflw2000
 from facepipe.datasets.base import Dataset
+from facepipe.datasets.basel import find_model
+from facepipe.datasets.files import FileTree
 from facepipe.datasets.filters import FilteredDataset
 from facepipe.datasets.photos import PhotosDataset
 from facepipe.datasets.split import SPLITS, Split
+from facepipe.datasets.w300_3d import W300In3D, find_300w_3d
+from facepipe.datasets.w300lp import W300LP, find_300w_lp
 from facepipe.errors import UsageError
 from facepipe.registry import unknown
 
 SAMPLE_NAME = "sample"
 
-KINDS: dict[str, Callable[[Path], Dataset]] = {
-    "photos": PhotosDataset,
+Reader = Callable[[Path, Path | None], Dataset | None]
+"""From a path and the place of a model to a data set of one kind; None if it is not of that kind."""
+
+
+def _w300_3d(path: Path, model: Path | None) -> Dataset | None:
+    roots = find_300w_3d(FileTree(path))
+    return None if roots is None else W300In3D(roots[0], find_model(model), roots[1])
+
+
+def _w300_lp(path: Path, model: Path | None) -> Dataset | None:
+    root = find_300w_lp(FileTree(path))
+    return None if root is None else W300LP(root, find_model(model))
+
+
+def _aflw2000(path: Path, model: Path | None) -> Dataset | None:
+    root = find_aflw2000(FileTree(path))
+    return None if root is None else Aflw2000(root, find_model(model))
+
+
+def _photos(path: Path, model: Path | None) -> Dataset | None:  # noqa: ARG001
+    return PhotosDataset(path)
+
+
+KINDS: dict[str, tuple[Reader, str]] = {
+    "300w-3d": (_w300_3d, "folders 300W-3D and 300W-3D-Face"),
+    "300w-lp": (_w300_lp, "folders AFW, HELEN, IBUG, LFPW with x.jpg and x.mat, perhaps below 300W_LP"),
+    "aflw2000-3d": (_aflw2000, "files image00002.jpg and image00002.mat"),
+    "photos": (_photos, "image files"),
 }
+"""Name -> reader and what it expects, in the order in which 'auto' tries them."""
 
 
 def open_dataset(
@@ -27,28 +59,31 @@ def open_dataset(
     min_yaw_deg: float | None = None,
     max_yaw_deg: float | None = None,
     split: Split | None = None,
+    model: Path | None = None,
 ) -> Dataset:
     """Open a data set.
 
     Args:
-        path_or_name: a folder, or 'sample' for the faces that ship with facepipe.
+        path_or_name: a folder or a zip archive, or 'sample' for the faces that ship with facepipe.
         kind: 'auto' or one of `KINDS`.
         subsets: take only these subsets.
         min_yaw_deg, max_yaw_deg: take only faces whose |yaw| lies between these.
         split: take only this part of the fixed split (see `facepipe.datasets.split`).
+        model: folder or file of the morphable model; by default it is looked for in
+            `facepipe.datasets.basel.models_folder`.
 
     Raises:
         UsageError: the kind or the split is unknown, the path is missing, or nothing there is of that kind.
     """
     if split is not None and split not in SPLITS:
         raise unknown("split", split, SPLITS)
-    dataset = _open(path_or_name, kind)
+    dataset = _open(path_or_name, kind, model)
     if subsets or split is not None or min_yaw_deg is not None or max_yaw_deg is not None:
         return FilteredDataset(dataset, tuple(subsets), min_yaw_deg, max_yaw_deg, split)
     return dataset
 
 
-def _open(path_or_name: str | Path, kind: str) -> Dataset:
+def _open(path_or_name: str | Path, kind: str, model: Path | None) -> Dataset:
     if kind not in ("auto", *KINDS):
         raise unknown("kind of data set", kind, ["auto", *KINDS])
     if str(path_or_name) == SAMPLE_NAME:
@@ -57,5 +92,11 @@ def _open(path_or_name: str | Path, kind: str) -> Dataset:
         return SampleDataset()
     path = Path(path_or_name)
     if not path.exists():
-        raise UsageError(f"{path}: no such folder; --dataset takes the folder of a data set, or 'sample'")
-    return KINDS["photos" if kind == "auto" else kind](path)
+        raise UsageError(
+            f"{path}: no such folder or archive; --dataset takes the folder or zip of a data set, or 'sample'"
+        )
+    for name in KINDS if kind == "auto" else (kind,):
+        dataset = KINDS[name][0](path, model)
+        if dataset is not None:
+            return dataset
+    raise UsageError(f"{path}: no {kind} data set there; expected {KINDS[kind][1]}")

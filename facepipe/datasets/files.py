@@ -13,6 +13,10 @@ from pathlib import Path, PurePosixPath
 from facepipe.errors import SampleError, UsageError
 from facepipe.images import MAX_FILE_BYTES
 
+PHOTO_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff"})
+
+_SPELLED_SUFFIXES = PHOTO_SUFFIXES | {suffix.upper() for suffix in PHOTO_SUFFIXES}
+
 
 @dataclass(frozen=True)
 class FileTree:
@@ -73,6 +77,16 @@ class FileTree:
             return self._full(name) in _open_zip(*_identity(self.source)).NameToInfo
         return (self.source / self._full(name)).is_file()
 
+    def earlier_twin(self, photo: str) -> str | None:
+        """The photo with the same id that stands before this one by name, or None.
+
+        Asks for the few possible names instead of listing the folder, which may hold a hundred thousand.
+        """
+        for twin in sorted(stem(photo) + suffix for suffix in _SPELLED_SUFFIXES):
+            if twin < photo and self.exists(twin) and not self._is_same(twin, photo):
+                return twin
+        return None
+
     def read(self, name: str) -> bytes:
         """The bytes of a file.
 
@@ -80,6 +94,12 @@ class FileTree:
             SampleError: missing-file, unreadable-file, file-too-large or corrupt-zip-member.
         """
         return self._read_zip(name) if self.is_zip else self._read_file(name)
+
+    def _is_same(self, name: str, other: str) -> bool:
+        """Whether two names are one file, as on a file system that ignores case."""
+        if self.is_zip or not self.exists(other):
+            return False
+        return (self.source / self._full(name)).samefile(self.source / self._full(other))
 
     def _full(self, name: str) -> str:
         return "/".join(part for part in (self.below, name) if part)
@@ -139,6 +159,11 @@ class FileTree:
 def stem(name: str) -> str:
     """A file's path without its extension."""
     return PurePosixPath(name).with_suffix("").as_posix()
+
+
+def is_photo(name: str) -> bool:
+    """Whether a file is a photo, by its name."""
+    return PurePosixPath(name).suffix.lower() in PHOTO_SUFFIXES
 
 
 def _check_size(size_bytes: int, path: object) -> None:

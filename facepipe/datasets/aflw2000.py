@@ -1,0 +1,49 @@
+"""AFLW2000-3D: 2,000 photos of AFLW with fitted model parameters and 3D landmarks."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from facepipe.datasets.base import SampleRef, Truth
+from facepipe.datasets.files import FileTree
+from facepipe.datasets.fitted import PUBLISHED_SIZE_PX, FittedDataset, centred_landmarks, dense_truth
+from facepipe.datasets.matfile import Arrays
+from facepipe.datasets.parameters import read_parameters, read_points
+
+
+@dataclass(frozen=True)
+class Aflw2000(FittedDataset):
+    """`imageNNNNN.jpg` with `imageNNNNN.mat` in one folder.
+
+    Without a model the truth is `pt3d_68`. `pt2d` has 21 points of another scheme and is not used.
+    """
+
+    kind: ClassVar[str] = "aflw2000-3d"
+    keys: ClassVar[tuple[str, ...]] = ("Pose_Para", "Shape_Para", "Exp_Para", "pt3d_68")
+
+    def truth(self, ref: SampleRef, arrays: Arrays, dense: bool) -> Truth:
+        """The mesh where there is a model, else 3D landmarks."""
+        path = self.mat_path(ref)
+        face = read_parameters(arrays, path)
+        points = read_points(arrays, "pt3d_68", 3, path)
+        if self.model is not None:
+            return dense_truth(self.model.load(), face, PUBLISHED_SIZE_PX, dense)
+        return centred_landmarks(points)
+
+    def landmark_source(self) -> str:
+        """Where 3D landmarks come from."""
+        return "3D landmarks of the data set (pt3d_68)"
+
+
+def find_aflw2000(tree: FileTree) -> FileTree | None:
+    """The root of AFLW2000-3D in a tree: the folder that holds `imageNNNNN.mat`; None if it is not there."""
+    for root in (tree, *(tree.at(name) for name in tree.folders() if name.startswith("AFLW2000"))):
+        name = next((name for name, _ in root.walk() if _is_its_mat(name)), None)
+        if name is not None:
+            return root
+    return None
+
+
+def _is_its_mat(name: str) -> bool:
+    return len(name) == len("image00000.mat") and name.startswith("image") and name.endswith(".mat")

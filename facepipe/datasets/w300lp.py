@@ -1,0 +1,59 @@
+"""300W-LP: 300W's photos and their turned versions, with fitted model parameters."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from facepipe.datasets.base import SampleRef, Truth
+from facepipe.datasets.files import FileTree, stem
+from facepipe.datasets.fitted import PUBLISHED_SIZE_PX, FittedDataset, dense_truth
+from facepipe.datasets.matfile import Arrays, read_mat
+from facepipe.datasets.parameters import read_parameters, read_points
+
+SETS = frozenset(f"{name}{flip}" for name in ("AFW", "HELEN", "IBUG", "LFPW") for flip in ("", "_Flip"))
+
+_LANDMARKS = "landmarks"
+
+
+@dataclass(frozen=True)
+class W300LP(FittedDataset):
+    """`<SET>/x.jpg` with `<SET>/x.mat`, and `landmarks/<SET>/x_pts.mat` where that folder is there.
+
+    Its `pts_3d` are the projections of the model's landmarks, 68 x 2: without a model there are 2D
+    landmarks only. Without that folder they are `pt2d`, which follow the visible contour of the face.
+    """
+
+    kind: ClassVar[str] = "300w-lp"
+    skipped_folders: ClassVar[frozenset[str]] = frozenset({"Code", _LANDMARKS})
+    keys: ClassVar[tuple[str, ...]] = ("Pose_Para", "Shape_Para", "Exp_Para", "pt2d")
+
+    def truth(self, ref: SampleRef, arrays: Arrays, dense: bool) -> Truth:
+        """The mesh where there is a model, else 2D landmarks."""
+        path = self.mat_path(ref)
+        face = read_parameters(arrays, path)
+        contour = read_points(arrays, "pt2d", 2, path)
+        if self.model is not None:
+            return dense_truth(self.model.load(), face, PUBLISHED_SIZE_PX, dense)
+        points_name = f"{_LANDMARKS}/{stem(ref.source_path)}_pts.mat"
+        if not self.tree.exists(points_name):
+            return Truth("landmarks2d", None, contour)
+        points_path = self.tree.path(points_name)
+        points = read_mat(self.tree.read(points_name), points_path, ("pts_3d",))
+        return Truth("landmarks2d", None, read_points(points, "pts_3d", 2, points_path))
+
+    def landmark_source(self) -> str:
+        """Where 2D landmarks come from."""
+        return "2D landmarks of the data set (pts_3d of landmarks/, else pt2d)"
+
+
+def find_300w_lp(tree: FileTree) -> FileTree | None:
+    """The root of 300W-LP in a tree: itself or its folder `300W_LP`; None if it is not there.
+
+    What tells it from other folders is a set's folder with a .mat in it.
+    """
+    for root in (tree, *(tree.at(name) for name in tree.folders() if name == "300W_LP")):
+        for name in SETS.intersection(root.folders()):
+            if any(file.endswith(".mat") for file, _ in root.at(name).walk()):
+                return root
+    return None
