@@ -2,11 +2,52 @@
 
 from __future__ import annotations
 
+import math
+
+import numpy as np
+
 from facepipe.crop import Crop, full_crop
 from facepipe.datasets.base import Sample
+from facepipe.errors import SampleError
+from facepipe.registry import unknown
+
+CROP_MODES = ("full", "landmarks")
+
+FACE_PX = 90.0
+"""Side of a square of the landmarks' area in the crop of `VRN_CROP_PX`."""
+
+VRN_CROP_PX = 192.0
+
+MIN_FACE_PX = 4.0
+"""Smallest extent of the landmarks, source pixels, that a crop is made around."""
 
 
-def crop_for(sample: Sample, mode: str) -> Crop:  # noqa: ARG001
-    """The crop of a sample, in source coordinates."""
-    height, width = sample.image.shape[:2]
-    return full_crop(width, height)
+def crop_for(sample: Sample, mode: str) -> Crop:
+    """The crop of a sample, in source coordinates.
+
+    'full' is the whole image, centred in a square. 'landmarks' is VRN's normalisation: the 68 true
+    landmarks' box of w x h source pixels is scaled by 90 / sqrt(w h), and 192 x 192 px around the mean of
+    the landmarks are cut out; that is a square of 192 sqrt(w h) / 90 source pixels, of which `Crop` makes
+    the network's size. Source: Jackson's published MATLAB script for VRN.
+
+    Raises:
+        SampleError: no-landmarks or landmarks-degenerate.
+        UsageError: an unknown mode.
+    """
+    if mode == "full":
+        height, width = sample.image.shape[:2]
+        return full_crop(width, height)
+    if mode != "landmarks":
+        raise unknown("crop", mode, CROP_MODES)
+    if sample.truth.landmarks is None:
+        raise SampleError("no-landmarks", "--crop landmarks needs true landmarks and this sample has none")
+    xy = sample.truth.landmarks[:, :2].astype(np.float64)
+    width_px, height_px = np.ptp(xy, axis=0)
+    if not min(width_px, height_px) >= MIN_FACE_PX:
+        raise SampleError(
+            "landmarks-degenerate",
+            f"the landmarks span {width_px:.1f} x {height_px:.1f} px; a face of {MIN_FACE_PX:g} px is needed",
+        )
+    size = VRN_CROP_PX / FACE_PX * math.sqrt(width_px * height_px)
+    centre_x, centre_y = xy.mean(axis=0)
+    return Crop(float(centre_x - size / 2), float(centre_y - size / 2), float(size))
