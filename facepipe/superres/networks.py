@@ -1,0 +1,166 @@
+"""Networks as methods: single weights, families of them, and files named by path."""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+from facepipe.conventions import NETWORK_PX
+from facepipe.errors import UsageError, WeightsError
+from facepipe.superres.base import SuperResolver
+from facepipe.weights import WeightsFile, open_weights
+
+ARCHITECTURES = ("espcn",)
+"""Every architecture that weights of kind 'superres' may have."""
+
+# Raised when the way from weights to images changes, so that old runs are not mixed with new ones.
+_REVISION = 1
+
+
+@dataclass(frozen=True)
+class WeightsMethod:
+    """One weights file as a method.
+
+    Attributes:
+        name: the method's name.
+        file: its weights.
+    """
+
+    name: str
+    file: WeightsFile
+
+    def __post_init__(self) -> None:
+        """Refuse weights that no code here can run."""
+        info = self.file.info
+        if info.kind != "superres" or info.architecture not in ARCHITECTURES or info.scale is None:
+            raise WeightsError(
+                f"{self.file.path}: kind {info.kind!r}, architecture {info.architecture!r}, scale "
+                f"{info.scale}: expected a super-resolver of {', '.join(ARCHITECTURES)} with a scale"
+            )
+
+    def fits(self, low_px: int) -> bool:
+        """Only the size that its scale brings to network size."""
+        return low_px * (self.file.info.scale or 0) == NETWORK_PX
+
+    def fingerprint(self, low_px: int) -> str:  # noqa: ARG002
+        """A digest of the weights and the way they are used."""
+        parts = [self.file.info.architecture, _REVISION, self.file.sha256]
+        return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
+
+    def build(self, low_px: int, device: str = "cpu") -> SuperResolver:
+        """Return the loaded network, the same object for the same weights and device in one process.
+
+        Raises:
+            WeightsError: the file is damaged or does not fit its architecture.
+            UsageError: it does not fit the size, or the device does not exist.
+        """
+        if not self.fits(low_px):
+            raise UsageError(
+                f"method {self.name!r} enlarges x{self.file.info.scale}: it does not bring {low_px} px "
+                f"to {NETWORK_PX}"
+            )
+        return _built(self.fingerprint(low_px), self.file, device)
+
+
+@functools.lru_cache(maxsize=16)
+def _built(fingerprint: str, file: WeightsFile, device: str) -> SuperResolver:  # noqa: ARG001
+    from facepipe.superres.espcn import EspcnResolver
+
+    return EspcnResolver(file, device)
+
+
+@dataclass(frozen=True)
+class WeightsFamily:
+    """Weights of one network for several scales, of which the one that fits is used.
+
+    Attributes:
+        name: the family's name.
+        members: its weights as methods.
+    """
+
+    name: str
+    members: tuple[WeightsMethod, ...]
+
+    def fits(self, low_px: int) -> bool:
+        """Whether a member fits."""
+        return any(member.fits(low_px) for member in self.members)
+
+    def fingerprint(self, low_px: int) -> str:
+        """The fingerprint of the member for this size."""
+        return self._member(low_px).fingerprint(low_px)
+
+    def build(self, low_px: int, device: str = "cpu") -> SuperResolver:
+        """Build the member for this size.
+
+        Raises:
+            WeightsError: its file is damaged or does not fit its architecture.
+            UsageError: no member fits the size, or the device does not exist.
+        """
+        return self._member(low_px).build(low_px, device)
+
+    def _member(self, low_px: int) -> WeightsMethod:
+        for member in self.members:
+            if member.fits(low_px):
+                return member
+        sizes = ", ".join(str(NETWORK_PX // (member.file.info.scale or 1)) for member in self.members)
+        raise UsageError(f"method {self.name!r} does not fit {low_px} px; it fits {sizes}")
+
+
+@dataclass(frozen=True)
+class FilePathMethod:
+    """A weights file named by its path: facepipe's own, or any that spandrel recognises.
+
+    Attributes:
+        name: 'file:' and the path.
+        path: the file.
+    """
+
+    name: str
+    path: Path
+
+    def __post_init__(self) -> None:
+        """Refuse a file that is not there."""
+        if not self.path.is_file():
+            raise UsageError(f"method {self.name!r}: {self.path} is no file")
+
+    def fits(self, low_px: int) -> bool:
+        """Own weights fit the size of their scale, foreign ones every size that they can enlarge."""
+        own = self._own()
+        if own is not None:
+            return own.fits(low_px)
+        from facepipe.superres.spandrel import open_foreign
+
+        return open_foreign(self.path).fits(low_px)
+
+    def fingerprint(self, low_px: int) -> str:
+        """A digest of the file and the way it is used."""
+        own = self._own()
+        if own is not None:
+            return own.fingerprint(low_px)
+        from facepipe.superres.spandrel import open_foreign
+
+        return open_foreign(self.path).fingerprint
+
+    def build(self, low_px: int, device: str = "cpu") -> SuperResolver:
+        """Return the loaded network.
+
+        Raises:
+            WeightsError: the file is damaged, unsafe or of an unknown architecture.
+            UsageError: it does not fit the size, or the device does not exist.
+        """
+        own = self._own()
+        if own is not None:
+            return own.build(low_px, device)
+        from facepipe.superres.spandrel import open_foreign
+
+        return open_foreign(self.path).build(low_px, device)
+
+    def _own(self) -> WeightsMethod | None:
+        try:
+            file = open_weights(self.path)
+        except WeightsError:
+            return None
+        return WeightsMethod(self.name, file)

@@ -1,0 +1,130 @@
+"""Hourglass networks that regress an occupancy volume, one output channel for each slice.
+
+The idea is that of Jackson et al., ICCV 2017, with pre-activated bottleneck blocks as in Newell et al.,
+ECCV 2016: a stem brings the image to a quarter of its size, hourglasses look at it at several scales,
+and each of them predicts the volume, so that training can supervise all of them.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import nn
+from torch.nn import functional
+
+
+class ResidualBlock(nn.Module):
+    """Three pre-activated convolutions (1x1, 3x3, 1x1; half width inside) around a shortcut.
+
+    Args:
+        inputs: channels in.
+        outputs: channels out; where they differ the shortcut is a 1x1 convolution.
+    """
+
+    def __init__(self, inputs: int, outputs: int) -> None:
+        super().__init__()
+        inner = outputs // 2
+        self.norm1 = nn.BatchNorm2d(inputs)
+        self.conv1 = nn.Conv2d(inputs, inner, 1, bias=False)
+        self.norm2 = nn.BatchNorm2d(inner)
+        self.conv2 = nn.Conv2d(inner, inner, 3, padding=1, bias=False)
+        self.norm3 = nn.BatchNorm2d(inner)
+        self.conv3 = nn.Conv2d(inner, outputs, 1, bias=False)
+        self.shortcut = nn.Identity() if inputs == outputs else nn.Conv2d(inputs, outputs, 1, bias=False)
+
+    def forward(self, features: torch.Tensor) -> torch.Tensor:
+        """Map (N, inputs, h, w) to (N, outputs, h, w)."""
+        hidden = self.conv1(torch.relu(self.norm1(features)))
+        hidden = self.conv2(torch.relu(self.norm2(hidden)))
+        hidden = self.conv3(torch.relu(self.norm3(hidden)))
+        return hidden + self.shortcut(features)
+
+
+class Hourglass(nn.Module):
+    """Halve, go one level deeper, double again, and add what was there before.
+
+    Args:
+        depth: levels; the side must be divisible by 2**depth.
+        channels: channels in and out.
+    """
+
+    def __init__(self, depth: int, channels: int) -> None:
+        super().__init__()
+        self.skip = ResidualBlock(channels, channels)
+        self.down = ResidualBlock(channels, channels)
+        self.inner = Hourglass(depth - 1, channels) if depth > 1 else ResidualBlock(channels, channels)
+        self.up = ResidualBlock(channels, channels)
+
+    def forward(self, features: torch.Tensor) -> torch.Tensor:
+        """Map (N, channels, h, w) to the same shape."""
+        coarse = self.up(self.inner(self.down(functional.max_pool2d(features, 2))))
+        return self.skip(features) + functional.interpolate(coarse, scale_factor=2.0, mode="nearest")
+
+
+class Stage(nn.Module):
+    """An hourglass with its head and its prediction of the volume.
+
+    Args:
+        channels: width of the features.
+        depth: levels of the hourglass.
+        slices: slices of the volume.
+        last: whether no stage follows; others hand features and prediction on.
+    """
+
+    def __init__(self, channels: int, depth: int, slices: int, *, last: bool) -> None:
+        super().__init__()
+        self.hourglass = Hourglass(depth, channels)
+        self.head = nn.Sequential(
+            ResidualBlock(channels, channels),
+            nn.BatchNorm2d(channels),
+            nn.ReLU(),
+            nn.Conv2d(channels, channels, 1),
+            nn.ReLU(),
+        )
+        self.predict = nn.Conv2d(channels, slices, 1)
+        # Most voxels are empty: starting from p = 0.12 instead of 0.5 saves the first few hundred steps.
+        self.predict.bias = nn.Parameter(torch.full((slices,), -2.0))
+        self.carry_features = None if last else nn.Conv2d(channels, channels, 1)
+        self.carry_volume = None if last else nn.Conv2d(slices, channels, 1)
+
+    def forward(self, features: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return the features for the next stage and this stage's logits (N, slices, h, w)."""
+        head = self.head(self.hourglass(features))
+        logits = self.predict(head)
+        if self.carry_features is not None and self.carry_volume is not None:
+            features = features + self.carry_features(head) + self.carry_volume(logits)
+        return features, logits
+
+
+class HourglassNetwork(nn.Module):
+    """The whole network: RGB in [-1, 1], (N, 3, 4h, 4w), to logits (N, slices, h, w) of each stage.
+
+    Args:
+        channels: width of the features.
+        stages: number of hourglasses.
+        depth: levels of each hourglass.
+        slices: slices of the volume.
+    """
+
+    def __init__(self, channels: int = 128, stages: int = 1, depth: int = 4, slices: int = 200) -> None:
+        super().__init__()
+        self.stem = nn.Sequential(
+            nn.Conv2d(3, 64, 7, stride=2, padding=3, bias=False),
+            nn.BatchNorm2d(64),
+            nn.ReLU(),
+            ResidualBlock(64, 96),
+            nn.MaxPool2d(2),
+            ResidualBlock(96, 128),
+            ResidualBlock(128, channels),
+        )
+        self.stages = nn.ModuleList(
+            Stage(channels, depth, slices, last=index == stages - 1) for index in range(stages)
+        )
+
+    def forward(self, image: torch.Tensor) -> list[torch.Tensor]:
+        """Return the logits of every stage, the best one last."""
+        features = self.stem(image)
+        predictions = []
+        for stage in self.stages:
+            features, logits = stage(features)
+            predictions.append(logits)
+        return predictions

@@ -1,0 +1,64 @@
+"""Telling from names and shapes of tensors which regressor they belong to. Needs no torch."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import asdict
+
+from facepipe.conventions import NETWORK_PX, VolumeGeometry
+from facepipe.errors import WeightsError
+from facepipe.weights import Tensors, WeightsInfo
+
+# Checkpoints of earlier training runs abbreviate every name.
+_ABBREVIATED = (
+    (r"^r\.0\.", "stem.5."),
+    (r"^r\.1\.", "stem.6."),
+    (r"^h\.(\d+)\.", r"stages.\1.hourglass."),
+    (r"^f\.(\d+)\.", r"stages.\1.head."),
+    (r"^o\.(\d+)\.", r"stages.\1.predict."),
+    (r"^b\.(\d+)\.", r"stages.\1.carry_features."),
+    (r"^ob\.(\d+)\.", r"stages.\1.carry_volume."),
+    (r"\.up\.", ".skip."),
+    (r"\.l1\.", ".down."),
+    (r"\.l2(?=\.)", ".inner"),
+    (r"\.l3\.", ".up."),
+    (r"\.n(\d)\.", r".norm\1."),
+    (r"\.c(\d)\.", r".conv\1."),
+    (r"\.sk\.", ".shortcut."),
+)
+
+
+def recognise_regressor(tensors: Tensors, name: str) -> tuple[dict, WeightsInfo] | None:
+    """Recognise an hourglass network, under its own names or the abbreviated ones.
+
+    Returns:
+        The tensors under the network's own names, and their description; None if it is another network.
+
+    Raises:
+        WeightsError: the names are those of an hourglass network, and shapes are not.
+    """
+    if "o.0.weight" in tensors and "h.0.up.n1.weight" in tensors:
+        tensors = {_full_name(key): value for key, value in tensors.items()}
+    if "stages.0.predict.weight" not in tensors or "stem.0.weight" not in tensors:
+        return None
+    shape = tensors["stages.0.predict.weight"].shape
+    stages = len({key.split(".")[1] for key in tensors if key.startswith("stages.")})
+    deepest = max(key.count("inner.") for key in tensors)
+    if len(shape) != 4 or shape[2:] != (1, 1) or not 1 <= deepest <= 5:
+        raise WeightsError(f"{name}: an hourglass network whose prediction has shape {shape}")
+    slices, channels = (int(size) for size in shape[:2])
+    info = WeightsInfo(
+        name=name,
+        kind="regressor",
+        architecture="hourglass",
+        arguments={"channels": channels, "stages": stages, "depth": deepest, "slices": slices},
+        colour="RGB scaled to -1..1",
+        geometry=asdict(VolumeGeometry(size=NETWORK_PX, depth=slices)),
+    )
+    return dict(tensors), info
+
+
+def _full_name(key: str) -> str:
+    for pattern, replacement in _ABBREVIATED:
+        key = re.sub(pattern, replacement, key)
+    return key

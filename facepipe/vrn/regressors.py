@@ -1,0 +1,114 @@
+"""The regressors that there are: the shipped and imported weights of kind 'regressor'.
+
+Asking needs no torch: it is imported when a network is built.
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import json
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass
+
+from facepipe.conventions import VolumeGeometry
+from facepipe.errors import WeightsError
+from facepipe.registry import unknown
+from facepipe.vrn.base import Regressor, VolumeRegressor
+from facepipe.weights import WeightsFile, find_weights, list_weights
+
+ARCHITECTURES = ("hourglass",)
+"""Every architecture that weights of kind 'regressor' may have."""
+
+# Raised when the way from weights to volumes changes, so that old runs are not mixed with new ones.
+_REVISION = 1
+
+
+@dataclass(frozen=True)
+class WeightsRegressor:
+    """A regressor made of a weights file.
+
+    Attributes:
+        name: the regressor's name.
+        file: its weights.
+        geometry: of its volumes.
+    """
+
+    name: str
+    file: WeightsFile
+    geometry: VolumeGeometry
+
+    def fingerprint(self) -> str:
+        """A digest of weights, geometry and the way they are used."""
+        parts = [self.file.info.architecture, _REVISION, self.file.sha256, asdict(self.geometry)]
+        return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
+
+    def build(self, device: str = "cpu") -> VolumeRegressor:
+        """Return the loaded network, the same object for the same weights and device in one process.
+
+        Raises:
+            WeightsError: the file is damaged or does not fit its architecture.
+            UsageError: the device does not exist.
+        """
+        return _built(self.fingerprint(), self.file, self.geometry, device)
+
+
+@functools.lru_cache(maxsize=8)
+def _built(fingerprint: str, file: WeightsFile, geometry: VolumeGeometry, device: str) -> VolumeRegressor:  # noqa: ARG001
+    from facepipe.vrn.volumes import HourglassRegressor
+
+    return HourglassRegressor(file, geometry, device)
+
+
+def get_regressor(name: str) -> Regressor:
+    """Return the regressor of a name.
+
+    Raises:
+        UsageError: there is none of that name; the message suggests a near one.
+        WeightsError: its weights are damaged or of an unknown architecture.
+    """
+    file = find_weights(name, "regressor")
+    if file is None:
+        raise unknown("regressor", name, [*known_regressors(), "none"])
+    if file.info.architecture not in ARCHITECTURES:
+        raise WeightsError(
+            f"{file.path}: architecture {file.info.architecture!r} is none of {', '.join(ARCHITECTURES)}; "
+            "it may need a newer facepipe"
+        )
+    return WeightsRegressor(name, file, _geometry(file))
+
+
+def known_regressors() -> list[str]:
+    """Names of all shipped and imported regressors."""
+    return [file.path.stem for file in list_weights("regressor")]
+
+
+def resolve_regressors(names: Iterable[str]) -> list[str]:
+    """Resolve what a user asked for to names, each once, in the order asked for.
+
+    Args:
+        names: regressors; 'all' stands for every shipped and imported one that was trained,
+            'none' for none.
+
+    Raises:
+        UsageError: a name is unknown.
+    """
+    resolved: list[str] = []
+    for name in names:
+        if name == "all":
+            resolved += [file.path.stem for file in list_weights("regressor") if file.info.trained]
+        elif name != "none":
+            resolved.append(get_regressor(name).name)
+    return list(dict.fromkeys(resolved))
+
+
+def _geometry(file: WeightsFile) -> VolumeGeometry:
+    values = dict(file.info.geometry or {})
+    try:
+        values["spacing"] = tuple(float(value) for value in values["spacing"])
+        geometry = VolumeGeometry(**values)
+    except (KeyError, TypeError, ValueError) as error:
+        raise WeightsError(f"{file.path}: a regressor whose description has no volume geometry") from error
+    if len(geometry.spacing) != 3 or not 1 <= geometry.size <= 1024 or not 1 <= geometry.depth <= 4096:
+        raise WeightsError(f"{file.path}: absurd volume geometry {geometry}")
+    return geometry

@@ -1,0 +1,62 @@
+"""Running an hourglass network: images in, occupancy volumes out."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch.nn import functional
+
+from facepipe.conventions import NETWORK_PX, VolumeGeometry
+from facepipe.errors import UsageError
+from facepipe.inference import load_module, open_device, run_batched
+from facepipe.vrn.hourglass import HourglassNetwork
+from facepipe.weights import WeightsFile, load_tensors
+
+
+class HourglassRegressor:
+    """A loaded hourglass network.
+
+    Logits are brought from the network's grid to the volume's by bilinear interpolation (pixel centres
+    at half-integers), then p = sigmoid, then uint8 = round(255 p).
+
+    Args:
+        file: weights whose architecture is 'hourglass'.
+        geometry: of the volumes.
+        device: a torch device.
+
+    Raises:
+        WeightsError: the file is damaged or does not fit the architecture.
+        UsageError: the device does not exist.
+    """
+
+    def __init__(self, file: WeightsFile, geometry: VolumeGeometry, device: str = "cpu") -> None:
+        self._file = file
+        self._geometry = geometry
+        self._device_name = device
+        self._device = open_device(device)
+        network = HourglassNetwork(**file.info.arguments)
+        load_module(network, load_tensors(file.path), str(file.path))
+        self._network = network.to(self._device)
+
+    def __reduce__(self) -> tuple[type[HourglassRegressor], tuple[WeightsFile, VolumeGeometry, str]]:
+        """Pickle as the file to load: processes load their own weights."""
+        return HourglassRegressor, (self._file, self._geometry, self._device_name)
+
+    def __call__(self, images: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        """Regress uint8 RGB (N, 128, 128, 3) to uint8 occupancy (N, D, H, W)."""
+        if images.shape[1:] != (NETWORK_PX, NETWORK_PX, 3):
+            raise UsageError(
+                f"{self._file.info.name} reads images of shape ({NETWORK_PX}, {NETWORK_PX}, 3), "
+                f"and was given {images.shape[1:]}"
+            )
+        if not len(images):
+            return np.empty((0, *self._geometry.shape), np.uint8)
+        return run_batched(self._forward, images, self._device)
+
+    def _forward(self, images: torch.Tensor) -> torch.Tensor:
+        scaled = images.permute(0, 3, 1, 2).float() / 127.5 - 1
+        logits = self._network(scaled)[-1]
+        side = self._geometry.size
+        logits = functional.interpolate(logits, size=(side, side), mode="bilinear", align_corners=False)
+        return logits.sigmoid_().mul_(255).round_().to(torch.uint8)

@@ -1,0 +1,38 @@
+"""Weights of networks: safetensors with a description of themselves, and safe readers for other formats.
+
+Nothing here needs torch: tensors are numpy arrays.
+"""
+
+from facepipe.weights.card import model_card
+from facepipe.weights.files import (
+    Tensors,
+    WeightsFile,
+    WeightsInfo,
+    broken_weights,
+    check_name,
+    find_weights,
+    imported_folder,
+    list_weights,
+    load_tensors,
+    open_weights,
+    save_weights,
+    shipped_folder,
+)
+from facepipe.weights.foreign import read_foreign
+
+__all__ = [
+    "Tensors",
+    "WeightsFile",
+    "WeightsInfo",
+    "broken_weights",
+    "check_name",
+    "find_weights",
+    "imported_folder",
+    "list_weights",
+    "load_tensors",
+    "model_card",
+    "open_weights",
+    "read_foreign",
+    "save_weights",
+    "shipped_folder",
+]
