@@ -55,7 +55,9 @@ def open_device(name: str) -> torch.device:
     return device
 
 
-def run_batched(forward: Forward, inputs: NDArray[Any], device: torch.device) -> NDArray[Any]:
+def run_batched(
+    forward: Forward, inputs: NDArray[Any], device: torch.device, batch: int | None = None
+) -> NDArray[Any]:
     """Run a network over arrays.
 
     Args:
@@ -63,6 +65,7 @@ def run_batched(forward: Forward, inputs: NDArray[Any], device: torch.device) ->
         inputs: (N, ...), of a type that torch knows, N > 0. B of them go through at once, always; the
             last batch is filled up with zeros.
         device: where to run.
+        batch: B; None for `CPU_BATCH` or `ACCELERATOR_BATCH`.
 
     Returns:
         (N, ...), the outputs of the N inputs.
@@ -70,7 +73,8 @@ def run_batched(forward: Forward, inputs: NDArray[Any], device: torch.device) ->
     # Thread counts change how sums are split, so they are part of the result; torch keeps the count
     # per calling thread, hence once for every call.
     torch.set_num_threads(1)
-    batch = CPU_BATCH if device.type == "cpu" else ACCELERATOR_BATCH
+    if batch is None:
+        batch = CPU_BATCH if device.type == "cpu" else ACCELERATOR_BATCH
     outputs = []
     with (
         torch.inference_mode(),

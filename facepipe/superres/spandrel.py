@@ -1,0 +1,169 @@
+"""Any weights file that spandrel recognises, as a super-resolver.
+
+The file is read by facepipe's own readers, so nothing in it can run; spandrel tells the architecture from
+names and shapes. How an output reaches network size:
+
+- a super-resolver of scale 2 or more runs as often as needed, on its own output, to reach 128 px; what
+  overshoots is averaged down by area;
+- a face restorer of scale 1 gets the image enlarged to the 512 px that such networks are trained at, by
+  bicubic interpolation, and its output is averaged down by area;
+- anything else is refused.
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from facepipe.conventions import NETWORK_PX
+from facepipe.errors import UsageError, WeightsError
+from facepipe.inference import open_device, run_batched
+from facepipe.superres.base import SuperResolver
+from facepipe.superres.standin import import_spandrel
+from facepipe.weights import read_foreign
+
+FACE_RESTORER_PX = 512
+_PREFIXES = ("module.", "netG.")
+# Raised when the way from files to images changes, so that old runs are not mixed with new ones.
+_REVISION = 1
+
+
+@dataclass(frozen=True)
+class ForeignNetwork:
+    """A weights file and what spandrel found in it.
+
+    Attributes:
+        path: the file.
+        sha256: hex digest of its bytes.
+        architecture: spandrel's name of the architecture.
+        scale: enlargement factor of one run.
+        restores_faces: whether it is a face restorer.
+    """
+
+    path: Path
+    sha256: str
+    architecture: str
+    scale: int
+    restores_faces: bool
+
+    @property
+    def fingerprint(self) -> str:
+        """A digest of the weights and the way they are used."""
+        return hashlib.sha256(json.dumps([self.architecture, _REVISION, self.sha256]).encode()).hexdigest()
+
+    def fits(self, low_px: int) -> bool:
+        """Any size below that of the network."""
+        return 1 <= low_px < NETWORK_PX
+
+    def build(self, low_px: int, device: str = "cpu") -> SuperResolver:
+        """Return the loaded network, the same object for the same file and device in one process.
+
+        Raises:
+            UsageError: it does not fit the size, or the device does not exist.
+            WeightsError: the file changed since it was opened, and is no longer usable.
+        """
+        if not self.fits(low_px):
+            raise UsageError(f"{self.path}: enlarges to {NETWORK_PX} px, and {low_px} px is not below it")
+        return _built(self, device)
+
+
+@functools.lru_cache(maxsize=4)
+def _built(network: ForeignNetwork, device: str) -> SuperResolver:
+    return ForeignResolver(network, device)
+
+
+def open_foreign(path: Path) -> ForeignNetwork:
+    """Find out what a weights file is.
+
+    Raises:
+        WeightsError: the file is missing, damaged, unsafe, or no network that restores RGB images to a
+            larger size; or spandrel is not installed.
+    """
+    try:
+        state = path.stat()
+    except OSError as error:
+        raise WeightsError(f"{path}: cannot be read ({error.strerror or error})") from error
+    return _opened(path, state.st_size, state.st_mtime_ns)
+
+
+@functools.lru_cache(maxsize=16)
+def _opened(path: Path, size: int, mtime_ns: int) -> ForeignNetwork:  # noqa: ARG001
+    descriptor = _load(path)
+    restores_faces = descriptor.purpose == "FaceSR"
+    channels = (descriptor.input_channels, descriptor.output_channels)
+    if channels != (3, 3) or not (descriptor.scale > 1 or restores_faces):
+        raise WeightsError(
+            f"{path}: a {descriptor.architecture.name} of scale {descriptor.scale} with {channels[0]} input "
+            f"and {channels[1]} output channels; needed is a network of scale 2 or more, or a face "
+            "restorer, from RGB to RGB"
+        )
+    with path.open("rb") as stream:
+        digest = hashlib.file_digest(stream, "sha256").hexdigest()
+    return ForeignNetwork(path, digest, descriptor.architecture.name, descriptor.scale, restores_faces)
+
+
+def _load(path: Path) -> Any:
+    tensors = {key: torch.from_numpy(value) for key, value in read_foreign(path).items()}
+    for prefix in _PREFIXES:
+        if all(key.startswith(prefix) for key in tensors):
+            tensors = {key.removeprefix(prefix): value for key, value in tensors.items()}
+    spandrel = import_spandrel()
+    try:
+        descriptor = spandrel.ModelLoader().load_from_state_dict(tensors)
+    except spandrel.UnsupportedModelError as error:
+        raise WeightsError(f"{path}: spandrel knows no architecture with these tensors") from error
+    except (RuntimeError, KeyError, ValueError, IndexError, AssertionError, TypeError) as error:
+        raise WeightsError(f"{path}: its tensors do not fit their architecture ({error})") from error
+    if not isinstance(descriptor, spandrel.ImageModelDescriptor):
+        raise WeightsError(f"{path}: a {descriptor.architecture.name}, which does not take one image alone")
+    return descriptor.float().eval()
+
+
+class ForeignResolver:
+    """A loaded network of spandrel.
+
+    Args:
+        network: the file.
+        device: a torch device.
+    """
+
+    def __init__(self, network: ForeignNetwork, device: str = "cpu") -> None:
+        self._file = network
+        self._device_name = device
+        self._device = open_device(device)
+        self._descriptor = _load(network.path).to(self._device)
+
+    def __reduce__(self) -> tuple[type[ForeignResolver], tuple[ForeignNetwork, str]]:
+        """Pickle as the file to load: processes load their own weights."""
+        return ForeignResolver, (self._file, self._device_name)
+
+    def __call__(self, lowres: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        """Restore uint8 RGB (N, h, h, 3) to uint8 RGB (N, 128, 128, 3)."""
+        restored = np.empty((len(lowres), NETWORK_PX, NETWORK_PX, 3), np.uint8)
+        for image, target in zip(lowres, restored, strict=True):
+            target[:] = self._restore(image)
+        return restored
+
+    def _restore(self, image: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        if self._file.restores_faces:
+            side = (FACE_RESTORER_PX, FACE_RESTORER_PX)
+            image = np.asarray(cv2.resize(image, side, interpolation=cv2.INTER_CUBIC), np.uint8)
+        pixels = image.transpose(2, 0, 1)[None].astype(np.float32) / 255
+        while True:
+            # One image at a time: that is all that spandrel promises to handle.
+            pixels = run_batched(self._descriptor, pixels, self._device, batch=1)
+            if pixels.shape[-1] >= NETWORK_PX:
+                break
+        grey_levels = pixels[0].transpose(1, 2, 0) * 255
+        if grey_levels.shape[0] > NETWORK_PX:
+            grey_levels = cv2.resize(grey_levels, (NETWORK_PX, NETWORK_PX), interpolation=cv2.INTER_AREA)
+        return np.rint(grey_levels).clip(0, 255).astype(np.uint8)

@@ -1,0 +1,94 @@
+"""Importing spandrel where torchvision cannot be imported.
+
+spandrel imports torchvision for two of its architectures, and torchvision's wheel does not load beside
+every build of torch. The rest of spandrel works without: for the time of the import an empty torchvision
+stands in, whose functions say so when an architecture really calls them.
+"""
+
+from __future__ import annotations
+
+import importlib
+import sys
+import types
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import NoReturn
+
+from facepipe.errors import WeightsError
+
+_ROOT = "torchvision"
+_NAMES = (_ROOT, f"{_ROOT}.transforms", f"{_ROOT}.transforms.functional")
+
+
+class _Missing:
+    """Anything of torchvision: may be imported, not used."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+
+    def __call__(self, *_: object, **__: object) -> NoReturn:
+        self._refuse()
+
+    def __getattr__(self, attribute: str) -> NoReturn:
+        self._refuse()
+
+    def _refuse(self) -> NoReturn:
+        raise WeightsError(
+            f"this network needs {self._name}, and torchvision cannot be imported here: "
+            "install the torchvision that belongs to this build of torch"
+        )
+
+
+class _StandIn(types.ModuleType):
+    """A module all of whose names are `_Missing`."""
+
+    def __getattr__(self, name: str) -> _Missing:
+        if name.startswith("__"):
+            raise AttributeError(name)
+        return _Missing(f"{self.__name__}.{name}")
+
+
+def import_spandrel() -> types.ModuleType:
+    """Import spandrel, with a stand-in for torchvision if the real one cannot be imported.
+
+    Raises:
+        WeightsError: spandrel is not installed.
+    """
+    try:
+        if _torchvision_works():
+            return importlib.import_module("spandrel")
+        with _stand_in():
+            return importlib.import_module("spandrel")
+    except ImportError as error:
+        raise WeightsError(
+            f"spandrel cannot be imported ({error}), and only it knows the architecture of this file: "
+            "pip install 'facepipe[spandrel]'"
+        ) from error
+
+
+def _torchvision_works() -> bool:
+    try:
+        importlib.import_module(f"{_ROOT}.transforms.functional")
+    except (ImportError, RuntimeError, OSError, AttributeError):
+        # A failed import leaves parts of the package behind.
+        for name in _loaded():
+            del sys.modules[name]
+        return False
+    return True
+
+
+def _loaded() -> list[str]:
+    return [name for name in sys.modules if name == _ROOT or name.startswith(f"{_ROOT}.")]
+
+
+@contextmanager
+def _stand_in() -> Iterator[None]:
+    modules = [_StandIn(name) for name in _NAMES]
+    for module in modules:
+        module.__path__ = []  # makes it a package, so that its submodules are looked up in sys.modules
+        sys.modules[module.__name__] = module
+    try:
+        yield
+    finally:
+        for name in _loaded():
+            del sys.modules[name]
