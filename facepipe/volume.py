@@ -64,8 +64,9 @@ def front_depth(volume: NDArray[np.uint8], geometry: VolumeGeometry) -> NDArray[
         the one before it; NaN where a column has no voxel inside.
     """
     _check_shape(volume, geometry)
-    first = np.argmax(volume[::-1] >= INSIDE_LEVEL, axis=0)
-    front = geometry.depth - 1 - first
+    # A maximum over the slices' numbers streams through memory, unlike argmax along the first axis.
+    slices = np.arange(geometry.depth, dtype=np.uint16)[:, None, None]
+    front = np.max(slices * (volume >= INSIDE_LEVEL), axis=0).astype(np.intp)
     padded_next = np.minimum(front + 1, geometry.depth - 1)
     inner = np.take_along_axis(volume, front[None], axis=0)[0].astype(np.float64)
     outer = np.take_along_axis(volume, padded_next[None], axis=0)[0].astype(np.float64)

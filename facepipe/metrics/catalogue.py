@@ -92,13 +92,13 @@ METRICS: dict[str, Metric] = {
         ),
         Metric(
             "chamfer_rel", "Chamfer distance", "", 0.0, None, False, "dense",
-            "mean of the two mean distances between the visible surfaces, from points spread evenly over "
-            "either to the nearest point of the other / d",
+            "mean of the two mean distances from points spread evenly over the part of either surface that "
+            "the camera sees to the nearest point of the other / d",
             "Barrow et al. 1977, symmetric, unsquared",
         ),
         Metric(
             "fscore_1pct", "F-score at 1 % of d", "", 0.0, 1.0, True, "dense",
-            "harmonic mean of the shares of points of either visible surface nearer than 0.01 d to the other",
+            "harmonic mean of the shares of these points that lie within 0.01 d of the other surface",
             "Knapitsch et al., Tanks and Temples, 2017",
         ),
         Metric(

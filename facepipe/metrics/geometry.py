@@ -9,8 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from facepipe.conventions import INSIDE_LEVEL, VolumeGeometry
+from facepipe.metrics.faces import compare_surfaces, interocular_px, landmark_depth_nme, nme_pair, visible
+from facepipe.metrics.surface import Surface, SurfacePoints
 from facepipe.truth import Topology, Truth
-from facepipe.volume import front_depth
+from facepipe.volume import front_depth, surface
 
 
 def volume_iou(a: NDArray[np.uint8], b: NDArray[np.uint8]) -> float:
@@ -27,7 +29,7 @@ def volume_iou(a: NDArray[np.uint8], b: NDArray[np.uint8]) -> float:
     inside_a = a >= INSIDE_LEVEL
     inside_b = b >= INSIDE_LEVEL
     union = np.count_nonzero(inside_a | inside_b)
-    return 1.0 if union == 0 else np.count_nonzero(inside_a & inside_b) / union
+    return 1.0 if union == 0 else float(np.count_nonzero(inside_a & inside_b) / union)
 
 
 def front_surface_errors(
@@ -54,14 +56,24 @@ def front_surface_errors(
     if n_both == 0:
         return None, (0.0 if n_there else None)
     difference = pred_depth[both].astype(np.float64) - true_depth[both]
-    return float(np.sqrt(np.mean(difference * difference))), n_both / n_there
+    return float(np.sqrt(np.mean(difference * difference))), float(n_both / n_there)
+
+
+SAMPLE_POINTS = 3000
+"""Points spread over each surface for Chamfer distance, F-score and normals."""
+
+SEED = 0
+"""Of these points: the same for every sample."""
+
+VISIBLE_WITHIN_PX = 1.0
+"""How far behind the front surface of its volume a point of a surface may lie and still be seen: a voxel."""
 
 
 def score_geometry(
     volume: NDArray[np.uint8],
     geometry: VolumeGeometry,
-    truth: Truth,  # noqa: ARG001
-    topology: Topology | None,  # noqa: ARG001
+    truth: Truth,
+    topology: Topology | None,
     truth_volume: NDArray[np.uint8] | None,
 ) -> dict[str, float | None]:
     """Score a volume against what is known about the face, in reference coordinates.
@@ -74,11 +86,60 @@ def score_geometry(
         truth_volume: the filled dense truth in the same geometry, if any.
 
     Returns:
-        The geometry columns that apply.
+        The geometry columns that apply to this kind of truth (see `facepipe.metrics.catalogue`), None where
+        the prediction leaves one undefined.
     """
-    if truth_volume is None:
-        return {}
-    rmse_px, coverage = front_surface_errors(
-        front_depth(volume, geometry), front_depth(truth_volume, geometry)
-    )
-    return {"iou": volume_iou(volume, truth_volume), "depth_rmse_px": rmse_px, "coverage": coverage}
+    scores: dict[str, float | None] = {}
+    pred_depth = front_depth(volume, geometry)
+    true_depth = None
+    if truth_volume is not None:
+        true_depth = front_depth(truth_volume, geometry)
+        scores["iou"] = volume_iou(volume, truth_volume)
+        scores["depth_rmse_px"], scores["coverage"] = front_surface_errors(pred_depth, true_depth)
+    if truth.landmarks is not None and truth.landmarks.shape[1] == 3:
+        scores["landmark_depth_nme"] = landmark_depth_nme(
+            truth.landmarks, pred_depth, true_depth, geometry.reference_px
+        )
+        if truth.vertices is not None and topology is not None and true_depth is not None:
+            d_px = interocular_px(truth.landmarks)
+            scores |= _score_surfaces(
+                volume, geometry, truth.vertices, topology, pred_depth, true_depth, d_px
+            )
+    return scores
+
+
+def _score_surfaces(
+    volume: NDArray[np.uint8],
+    geometry: VolumeGeometry,
+    vertices: NDArray[np.float32],
+    topology: Topology,
+    pred_depth: NDArray[np.float32],
+    true_depth: NDArray[np.float32],
+    d_px: float,
+) -> dict[str, float | None]:
+    """The metrics that compare meshes; a prediction without a surface finds nothing of the truth."""
+    if not np.isfinite(pred_depth).any() or d_px == 0:
+        return dict.fromkeys(("nme", "nme_icp", "chamfer_rel", "normal_deg")) | {"fscore_1pct": 0.0}
+    mesh = surface(volume, geometry)
+    predicted = Surface(mesh.vertices, mesh.triangles)
+    true = Surface(vertices, topology.surface)
+    pixel_px = geometry.reference_px
+    nme, nme_icp = nme_pair(vertices[topology.region].astype(np.float64), predicted, d_px)
+    pred_points = _seen(predicted, pred_depth, pixel_px)
+    true_points = _seen(true, true_depth, pixel_px)
+    scores: dict[str, float | None] = {"nme": nme, "nme_icp": nme_icp}
+    if len(pred_points.points) and len(true_points.points):
+        found = compare_surfaces(predicted, pred_points, true, true_points, d_px)
+        scores |= {
+            "chamfer_rel": found.chamfer_rel,
+            "fscore_1pct": found.fscore,
+            "normal_deg": found.normal_deg,
+        }
+    return scores
+
+
+def _seen(of: Surface, depth: NDArray[np.float32], pixel_px: float) -> SurfacePoints:
+    """Points spread over the part of a surface that the camera sees."""
+    points = of.sample(SAMPLE_POINTS, SEED)
+    facing = of.normals_at(points)[:, 2] > 0
+    return points.keep(facing & visible(points.points, depth, pixel_px, VISIBLE_WITHIN_PX))
