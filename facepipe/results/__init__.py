@@ -1,0 +1,28 @@
+"""What the tables of finished runs say: SQL, means with intervals, the result table."""
+
+from facepipe.results.aggregate import (
+    ConditionSummary,
+    Difference,
+    Estimate,
+    aggregate,
+    default_baseline,
+    differences,
+    strata,
+)
+from facepipe.results.query import Answer, ask, open_run, read_scores
+from facepipe.results.table import result_table_text
+
+__all__ = [
+    "Answer",
+    "ConditionSummary",
+    "Difference",
+    "Estimate",
+    "aggregate",
+    "ask",
+    "default_baseline",
+    "differences",
+    "open_run",
+    "read_scores",
+    "result_table_text",
+    "strata",
+]

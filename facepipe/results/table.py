@@ -1,0 +1,115 @@
+"""The result table of a run as text for a terminal or a log."""
+
+from __future__ import annotations
+
+import io
+import math
+import shutil
+import sys
+from collections.abc import Mapping, Sequence
+from itertools import groupby
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from facepipe.metrics.catalogue import METRICS
+from facepipe.results.aggregate import ConditionSummary, Estimate, aggregate
+from facepipe.results.query import read_scores
+
+TABLE_METRICS = ("psnr_db", "ssim", "iou", "nme", "depth_rmse_px", "ref_iou", "ref_depth_rmse_px")
+"""The metrics of the printed table, the most telling first: those that do not fit the width go."""
+
+_CELL_WIDTH = 16
+_LABEL_WIDTH = 24
+_PLAIN_WIDTH = 140
+
+
+def result_table_text(path: Path, width: int | None = None, styled: bool | None = None) -> str:
+    """The mean and 95 % interval of the main metrics in every condition of a run, or of several.
+
+    Args:
+        path: a run or a folder of runs.
+        width: characters a line may have; the terminal's width by default.
+        styled: with colours; by default if standard output is a terminal.
+
+    Raises:
+        UsageError: there is no run.
+    """
+    styled = sys.stdout.isatty() if styled is None else styled
+    if width is None:
+        width = shutil.get_terminal_size().columns if styled else _PLAIN_WIDTH
+    summaries = aggregate(read_scores(path))
+    if not summaries:
+        return f"{path}: no scores yet; `facepipe status {path}` says how far the run is"
+    present = [name for name in TABLE_METRICS if any(name in summary.metrics for summary in summaries)]
+    shown = present[: max(1, (width - _LABEL_WIDTH) // _CELL_WIDTH)]
+    console = Console(
+        file=io.StringIO(),
+        width=width,
+        force_terminal=styled,
+        color_system="standard" if styled else None,
+        highlight=False,
+        legacy_windows=False,
+    )
+    for regressor, group in groupby(summaries, lambda summary: summary.condition.regressor):
+        console.print(_table(regressor, list(group), shown))
+    console.print(_legend(present[len(shown) :]))
+    file = console.file
+    text = file.getvalue() if isinstance(file, io.StringIO) else ""
+    return "\n".join(line.rstrip() for line in text.splitlines())
+
+
+def _table(regressor: str, summaries: Sequence[ConditionSummary], shown: Sequence[str]) -> Table:
+    title = "images only" if regressor == "none" else f"regressor {regressor}"
+    table = Table(title=title, title_justify="left", box=None, pad_edge=False, padding=(0, 2, 0, 0))
+    for heading in ("", "px", "method", "n"):
+        table.add_column(heading, no_wrap=True, justify="right" if heading in ("px", "n") else "left")
+    for name in shown:
+        unit = METRICS[name].unit
+        arrow = "↑" if METRICS[name].higher_is_better else "↓"
+        table.add_column(
+            f"{name.removesuffix('_px').removesuffix('_db')}{f' {unit}' if unit else ''} {arrow}"
+        )
+        table.columns[-1].no_wrap = True
+        table.columns[-1].justify = "right"
+    same_size = lambda summary: (summary.condition.degradation, summary.condition.low_px)  # noqa: E731
+    for (degradation, low_px), rows in groupby(summaries, same_size):
+        members = list(rows)
+        best = _best(members, shown)
+        for i, summary in enumerate(members):
+            cells = [_cell(summary.metrics.get(name), best.get(name) is summary, name) for name in shown]
+            label = degradation if i == 0 else ""
+            size = str(low_px) if i == 0 else ""
+            table.add_row(label, size, Text(summary.condition.method), str(summary.n), *cells)
+    return table
+
+
+def _best(summaries: Sequence[ConditionSummary], shown: Sequence[str]) -> Mapping[str, ConditionSummary]:
+    """Per metric the summary with the best mean, where there is more than one to choose from."""
+    best = {}
+    for name in shown:
+        with_metric = [summary for summary in summaries if name in summary.metrics]
+        if len(with_metric) > 1:
+            sign = 1 if METRICS[name].higher_is_better else -1
+            best[name] = max(with_metric, key=lambda summary: sign * summary.metrics[name].mean)
+    return best
+
+
+def _cell(estimate: Estimate | None, is_best: bool, name: str) -> Text:
+    if estimate is None:
+        return Text("")
+    digits = 2 if METRICS[name].unit else 3
+    text = f"{estimate.mean:.{digits}f}"
+    if math.isfinite(estimate.low):
+        text += f" ±{(estimate.high - estimate.low) / 2:.{digits}f}"
+    return Text(text + ("*" if is_best else " "), style="bold green" if is_best else "")
+
+
+def _legend(left_out: Sequence[str]) -> Text:
+    text = (
+        "mean ± half the 95 % bootstrap interval over samples; ↑ higher is better, ↓ lower is better; "
+        "* best mean of its size"
+    )
+    return Text(text + (f"; no room for {', '.join(left_out)}" if left_out else ""), style="dim")
