@@ -1,0 +1,19 @@
+"""What a drawn triangle of the head is made of."""
+
+from __future__ import annotations
+
+SKIN = 0
+EYE_LEFT = 1
+EYE_RIGHT = 2
+TEETH = 3
+TONGUE = 4
+MOUTH = 5
+"""The inside of the mouth, the nose and the eye sockets."""
+LONG_HAIR = 6
+"""The drape over the back of the head and the shoulders."""
+FRAME = 7
+"""Frames of glasses."""
+HAT = 8
+CLOTH = 9
+"""Things in front of the face that are not skin."""
+HAND = 10
