@@ -1,8 +1,8 @@
 """Importing spandrel where torchvision cannot be imported.
 
 spandrel imports torchvision for two of its architectures, and torchvision's wheel does not load beside
-every build of torch. The rest of spandrel works without: for the time of the import an empty torchvision
-stands in, whose functions say so when an architecture really calls them.
+every build of torch. For the time of the import a torchvision stands in that has the one function which
+a network for faces calls; all else in it says so when it is really used.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import sys
 import types
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from facepipe.errors import WeightsError
 
@@ -39,8 +39,15 @@ class _Missing:
         )
 
 
+def _normalize(image: Any, mean: list[float], std: list[float]) -> Any:
+    """Map each channel of a tensor (N, C, H, W) to (value - mean) / std."""
+    return (image - image.new_tensor(mean)[:, None, None]) / image.new_tensor(std)[:, None, None]
+
+
 class _StandIn(types.ModuleType):
-    """A module all of whose names are `_Missing`."""
+    """A module all of whose names but `normalize` are `_Missing`."""
+
+    normalize = staticmethod(_normalize)
 
     def __getattr__(self, name: str) -> _Missing:
         if name.startswith("__"):

@@ -1,0 +1,113 @@
+"""What super-resolvers are trained on: free photographs, and faces from a folder."""
+
+from __future__ import annotations
+
+import importlib.resources
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from facepipe.conventions import NETWORK_PX
+from facepipe.degrade import degrade, make_reference
+from facepipe.errors import SampleError, UsageError
+from facepipe.images import decode_image, read_image
+
+Image8 = NDArray[np.uint8]
+
+FREE_PHOTOGRAPHS = {
+    "skimage/data/astronaut.png": "public domain, NASA",
+    "skimage/data/brick.png": "CC0, CC0Textures",
+    "skimage/data/camera.png": "CC0, Lav Varshney",
+    "skimage/data/chelsea.png": "CC0, Stefan van der Walt",
+    "skimage/data/coffee.png": "CC0, Rachel Michetti",
+    "skimage/data/grass.png": "CC0, CC0Textures",
+    "skimage/data/gravel.png": "CC0, CC0Textures",
+    "skimage/data/rocket.jpg": "public domain, SpaceX",
+    "matplotlib/mpl-data/sample_data/grace_hopper.jpg": "public domain, US Navy",
+}
+"""Photographs inside packages that facepipe depends on, and their licences."""
+
+HELD_OUT_EVERY = 10
+"""Every tenth face of a folder, in the order of names, is never trained on."""
+
+FACE_SHARE = 0.4
+"""Share of training squares that are cut from faces: rendered skin alone is smoother than photos are."""
+
+IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff")
+
+
+@dataclass(frozen=True)
+class Material:
+    """Images to train on, and faces to measure on.
+
+    Attributes:
+        photographs: uint8 RGB (H, W, 3) each, both sides at least 128.
+        faces: the same, from the folder; may be empty.
+        held_out: faces that are never trained on; may be empty.
+    """
+
+    photographs: Sequence[Image8]
+    faces: Sequence[Image8] = ()
+    held_out: Sequence[Image8] = ()
+
+    def square(self, generator: np.random.Generator) -> Image8:
+        """Cut a square of random place and size (at least 128 px), flipped and turned at random."""
+        use_faces = bool(self.faces) and generator.random() < FACE_SHARE
+        pool = self.faces if use_faces else self.photographs
+        image = pool[int(generator.integers(len(pool)))]
+        largest = min(image.shape[:2])
+        side = round(NETWORK_PX * (largest / NETWORK_PX) ** generator.random())
+        y, x = (int(generator.integers(extent - side + 1)) for extent in image.shape[:2])
+        square = np.rot90(image[y : y + side, x : x + side], int(generator.integers(4)))
+        return np.ascontiguousarray(square[:, ::-1] if generator.random() < 0.5 else square)
+
+
+def load_material(faces: Path | None) -> Material:
+    """Read the free photographs, and the faces of a folder if one is named.
+
+    Raises:
+        UsageError: the folder holds no usable image of 128 px or more.
+    """
+    photographs = []
+    for resource in FREE_PHOTOGRAPHS:
+        package, _, name = resource.partition("/")
+        data = importlib.resources.files(package).joinpath(name).read_bytes()
+        photographs.append(decode_image(data, resource))
+    images = read_folder(faces) if faces else []
+    held_out = images[::HELD_OUT_EVERY]
+    kept = [image for index, image in enumerate(images) if index % HELD_OUT_EVERY]
+    return Material(photographs, kept, held_out)
+
+
+def read_folder(folder: Path) -> list[Image8]:
+    """Read the images of a folder in the order of their names; unreadable and small ones are left out.
+
+    Raises:
+        UsageError: there is no folder, or no image of 128 px or more in it.
+    """
+    if not folder.is_dir():
+        raise UsageError(f"{folder}: not a folder of images")
+    images = []
+    for path in sorted(folder.iterdir()):
+        if path.suffix.lower() in IMAGE_SUFFIXES:
+            try:
+                image, _ = read_image(path)
+            except SampleError:
+                continue
+            if min(image.shape[:2]) >= NETWORK_PX:
+                images.append(image)
+    if not images:
+        raise UsageError(f"{folder}: no readable image of at least {NETWORK_PX} px in it")
+    return images
+
+
+def make_pair(square: Image8, degradation: str, low_px: int, seed: int, key: str) -> tuple[Image8, Image8]:
+    """Degrade a square as the benchmark does.
+
+    Returns:
+        The low-resolution image (low_px, low_px, 3) and the reference (128, 128, 3), uint8 RGB.
+    """
+    return degrade(square, degradation, low_px, seed, key), make_reference(square)
