@@ -11,7 +11,7 @@ from pathlib import Path
 from facepipe.conventions import NETWORK_PX
 from facepipe.errors import UsageError, WeightsError
 from facepipe.superres.base import SuperResolver
-from facepipe.weights import WeightsFile, open_weights
+from facepipe.weights import WeightsFile, is_weights, open_weights
 
 ARCHITECTURES = ("espcn",)
 """Every architecture that weights of kind 'superres' may have."""
@@ -159,8 +159,4 @@ class FilePathMethod:
         return open_foreign(self.path).build(low_px, device)
 
     def _own(self) -> WeightsMethod | None:
-        try:
-            file = open_weights(self.path)
-        except WeightsError:
-            return None
-        return WeightsMethod(self.name, file)
+        return WeightsMethod(self.name, open_weights(self.path)) if is_weights(self.path) else None

@@ -154,6 +154,15 @@ def _paths() -> list[tuple[Path, bool]]:
     return [(path, shipped) for folder, shipped in folders for path in sorted(folder.glob(f"*{SUFFIX}"))]
 
 
+def is_weights(path: Path) -> bool:
+    """Whether a file is one of facepipe's own: safetensors with a description."""
+    try:
+        open_weights(path)
+    except WeightsError:
+        return False
+    return True
+
+
 def open_weights(path: Path, *, shipped: bool = False) -> WeightsFile:
     """Read the description of a weights file, not its tensors.
 
