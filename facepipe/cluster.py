@@ -100,5 +100,6 @@ def connect(address: str) -> Iterator[Client]:
 
 
 def _quiet() -> None:
-    for name in ("distributed.nanny", "distributed.worker", "distributed.scheduler", "distributed.core"):
-        logging.getLogger(name).setLevel(logging.CRITICAL)
+    """Let the cluster speak through exceptions; its own messages would fill the terminal."""
+    for name in ("core", "nanny", "scheduler", "worker", "http.proxy"):
+        logging.getLogger(f"distributed.{name}").setLevel(logging.CRITICAL)

@@ -96,10 +96,14 @@ def run_unit(spec: RunSpec, unit: Unit, skip: Reasons, device: str = "cpu") -> U
             raise
         where = f" ({error.filename})" if error.filename else ""
         raise EnvironmentTroubleError(f"{unit}: {trouble}{where}") from error
-    reasons = {
-        row for row, reason in enumerate(table["reason"].to_pylist()) if reason not in (None, UPSTREAM)
-    }
-    return UnitReport(table.num_rows, len(reasons), time.perf_counter() - started)
+    start, stop = _span(spec, unit)
+    rows = table["index"].to_pylist() if "index" in table.schema.names else range(start, stop)
+    found = dict(zip(rows, table["reason"].to_pylist(), strict=True))
+    reasons = sorted(reason for reason in found.values() if reason not in (None, UPSTREAM))
+    if reasons:
+        codes = ", ".join(dict.fromkeys(reasons))
+        logger.warning("%s: %d of %d samples quarantined (%s)", unit, len(reasons), stop - start, codes)
+    return UnitReport(stop - start, len(reasons), time.perf_counter() - started)
 
 
 def probe_sample(spec: RunSpec, unit: Unit, index: int, skip: Reasons, device: str = "cpu") -> None:

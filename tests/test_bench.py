@@ -21,7 +21,7 @@ from facepipe.store import RunStore
 from facepipe.volume import front_depth
 from facepipe.vrn.regressors import get_regressor
 
-COMMAND = [sys.executable, "-m", "facepipe.cli"]
+COMMAND = [sys.executable, "-m", "facepipe"]
 
 
 def facepipe(*arguments: object) -> subprocess.CompletedProcess[str]:

@@ -36,7 +36,7 @@ def test_one_word_names_a_deployment() -> None:
 
 def facepipe(*arguments: object, **environment: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [sys.executable, "-m", "facepipe.cli", *map(str, arguments)],
+        [sys.executable, "-m", "facepipe", *map(str, arguments)],
         capture_output=True,
         text=True,
         env=os.environ | environment,

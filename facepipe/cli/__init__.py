@@ -93,7 +93,3 @@ def main() -> None:
         print(f"error: {error}; the same command goes on from here", file=sys.stderr)
         status = 1
     sys.exit(status if isinstance(status, int) else 0)
-
-
-if __name__ == "__main__":
-    main()
