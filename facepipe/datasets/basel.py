@@ -118,7 +118,7 @@ def _load_pair(shape_path: Path, expression_path: Path) -> MorphableModel:
     expression = _read(expression_path, ("mu_exp", "w_exp"))
     return build_model(
         f"{shape_path.name} + {expression_path.name}",
-        mean=shape["mu_shape"].ravel() + expression["mu_exp"].ravel(),
+        means=(shape["mu_shape"], expression["mu_exp"]),
         shape_basis=shape["w"],
         expression_basis=expression["w_exp"],
         triangles=shape["tri"],
@@ -132,7 +132,7 @@ def _load_bfm(path: Path) -> MorphableModel:
     arrays = _read(path, needed, optional=("model.tri_mouth",))
     return build_model(
         path.name,
-        mean=arrays["model.shapeMU"].ravel() + arrays["model.expMU"].ravel(),
+        means=(arrays["model.shapeMU"], arrays["model.expMU"]),
         shape_basis=arrays["model.shapePC"],
         expression_basis=arrays["model.expPC"],
         triangles=arrays["model.tri"],
@@ -143,7 +143,7 @@ def _load_bfm(path: Path) -> MorphableModel:
 
 def build_model(
     name: str,
-    mean: NDArray,
+    means: tuple[NDArray, NDArray],
     shape_basis: NDArray,
     expression_basis: NDArray,
     triangles: NDArray,
@@ -154,23 +154,26 @@ def build_model(
 
     Args:
         name: of the model, for messages and records.
-        mean: (3 V,), x1 y1 z1 x2 ...
+        means: of shape and of expression, whose sum is the mean face: 3 V numbers each, x1 y1 z1 x2 ...
         shape_basis, expression_basis: (3 V, K).
         triangles: (T, 3) or (3, T), 1-based.
         mouth: triangles that close the mouth, likewise, or None.
         landmarks: 68 vertex numbers, 1-based.
 
     Raises:
-        SampleError: model-wrong-shape or model-bad-index.
+        SampleError: model-wrong-shape, model-not-finite or model-bad-index.
     """
-    n_vertices = len(mean) // 3
-    for what, basis in (("shape", shape_basis), ("expression", expression_basis)):
-        if basis.ndim != 2 or basis.shape[0] != len(mean) or len(mean) % 3:
+    n_vertices = means[0].size // 3
+    arrays = (("mean", means[0]), ("mean", means[1]), ("basis", shape_basis), ("basis", expression_basis))
+    for (what, array), of in zip(arrays, ("shape", "expression") * 2, strict=True):
+        if (array.size if what == "mean" else array.shape[0]) != 3 * n_vertices or array.ndim != 2:
             raise SampleError(
                 "model-wrong-shape",
-                f"{name}: the {what} basis is {basis.shape} and the mean has {len(mean)} numbers; "
-                "expected three rows for each vertex in both",
+                f"{name}: the {what} of {of} is {array.shape}; expected {3 * n_vertices} rows, three "
+                f"for each of the {n_vertices} vertices of the mean shape",
             )
+        if not np.isfinite(array.min() + array.max()):
+            raise SampleError("model-not-finite", f"{name}: the {what} of {of} has NaN or infinite numbers")
     indices = landmarks.ravel().astype(np.int64) - 1
     if indices.shape != (68,):
         raise SampleError("model-wrong-shape", f"{name}: {indices.size} landmarks; expected 68")
@@ -183,7 +186,7 @@ def build_model(
                 "model-bad-index",
                 f"{name}: {what} name vertices {found.min() + 1}..{found.max() + 1} of {n_vertices}",
             )
-    vertices = np.asarray(mean, np.float32).reshape(-1, 3)
+    vertices = np.asarray(means[0].ravel() + means[1].ravel(), np.float32).reshape(-1, 3)
     skin = _outward(vertices, skin)
     return MorphableModel(
         name=name,
