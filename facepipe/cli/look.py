@@ -1,0 +1,75 @@
+"""`facepipe reconstruct`, `facepipe query` and `facepipe report`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+_PATH = click.Path(path_type=Path)
+
+
+@click.command()
+@click.argument("photos", nargs=-1, required=True, metavar="PHOTO...", type=_PATH)
+@click.option("--out", required=True, type=_PATH, help="Folder for meshes and previews.")
+@click.option(
+    "--format", "formats", default="glb", show_default=True, help="glb, ply, obj, stl; several by commas."
+)
+@click.option("--regressor", default="vrn-compact", show_default=True, help="The network that makes volumes.")
+@click.option("--method", default="bicubic", show_default=True, help="What restores photos below 128 px.")
+@click.pass_context
+def reconstruct(
+    context: click.Context, photos: tuple[Path, ...], out: Path, formats: str, regressor: str, method: str
+) -> None:
+    """Turn photos into coloured meshes: <name>.glb and <name>_preview.png in --out.
+
+    The face should fill most of the picture, which is padded to a square. A photo that cannot be used is
+    named and the others go on; the exit status is then 1.
+    """
+    from facepipe.reconstruct import reconstruct_photos
+
+    wanted = tuple(dict.fromkeys(name.strip().lower() for name in formats.split(",") if name.strip()))
+    if not wanted:
+        raise click.UsageError("--format: name at least one of glb, ply, obj, stl")
+    failed = 0
+    for outcome in reconstruct_photos(photos, out, wanted, regressor, method):
+        if outcome.error is None:
+            click.echo(f"{outcome.photo}: {', '.join(str(path) for path in outcome.files)}")
+        else:
+            failed += 1
+            click.echo(f"{outcome.photo}: not used: {outcome.error}", err=True)
+    if failed:
+        click.echo(f"{failed} of {len(photos)} photos could not be used", err=True)
+        context.exit(1)
+
+
+@click.command()
+@click.argument("run", type=_PATH)
+@click.argument("sql")
+@click.option("--csv", "form", flag_value="csv", help="Print CSV.")
+@click.option("--json", "form", flag_value="json", help="Print a JSON list of objects.")
+def query(run: Path, sql: str, form: str | None) -> None:
+    """Ask the tables of RUN, a run or a folder of runs, a question in SQL.
+
+    The views are scores, samples, failures and runs. Nothing is written and no other file is read.
+
+    Example: facepipe query runs/demo "select method, avg(ref_iou) from scores group by method"
+    """
+    from facepipe.results import ask
+
+    answer = ask(run, sql)
+    if form == "csv":
+        click.echo(answer.as_csv(), nl=False)
+    elif form == "json":
+        click.echo(answer.as_json())
+    else:
+        click.echo(answer.as_text())
+
+
+@click.command()
+@click.argument("run", type=_PATH)
+def report(run: Path) -> None:
+    """Write RUN/report/index.html: one page with table, plots, faces and meshes to turn."""
+    from facepipe.report.page import write_report
+
+    click.echo(str(write_report(run)))
