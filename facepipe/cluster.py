@@ -101,5 +101,6 @@ def connect(address: str) -> Iterator[Client]:
 
 def _quiet() -> None:
     """Let the cluster speak through exceptions; its own messages would fill the terminal."""
-    for name in ("core", "nanny", "scheduler", "worker", "http.proxy"):
-        logging.getLogger(f"distributed.{name}").setLevel(logging.CRITICAL)
+    for name in list(logging.root.manager.loggerDict):
+        if name.split(".")[0] == "distributed":
+            logging.getLogger(name).setLevel(logging.CRITICAL)

@@ -119,6 +119,11 @@ class RunSpec:
         """Number of shards of the accepted samples."""
         return math.ceil(self.n_samples / self.shard_size)
 
+    @property
+    def candidate_shards(self) -> range:
+        """The shards of the candidates, which ingest goes through."""
+        return range(math.ceil(self.n_candidates / self.shard_size))
+
     def span(self, shard: int, total: int | None = None) -> tuple[int, int]:
         """First and past-the-last sample of a shard."""
         start = shard * self.shard_size

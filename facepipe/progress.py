@@ -16,12 +16,14 @@ def progress(label: str, total: int) -> Iterator[Callable[[int], None]]:
 
     Args:
         label: what is counted.
-        total: how much there is to do.
+        total: how much there is to do; where it is nothing, nothing is shown.
 
     Yields:
         A function that takes the number of steps just done.
     """
-    if sys.stderr.isatty():
+    if not total:
+        yield lambda _: None
+    elif sys.stderr.isatty():
         yield from _bar(label, total)
     else:
         yield from _lines(label, total)

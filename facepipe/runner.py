@@ -206,6 +206,14 @@ def samples_to_do(store: RunStore, stage: str, shards: range) -> int:
     return sum(stop - start for start, stop in spans)
 
 
+def candidates_to_do(store: RunStore) -> int:
+    """How many candidates ingest has still to look at."""
+    spec = load_spec(store)
+    units = units_to_do(spec, store, "ingest", spec.candidate_shards)
+    spans = (spec.span(unit.shard, spec.n_candidates) for unit in units)
+    return sum(stop - start for start, stop in spans)
+
+
 def is_complete(store: RunStore) -> bool:
     """Whether the run has its tables."""
     return bool(store.read_run()["status"] == COMPLETE)
@@ -222,8 +230,7 @@ def run_ingest(store: RunStore, address: str, on_progress: OnProgress | None = N
         if not is_complete(store):
             create_arrays(spec, store)
         return StageResult()
-    shards = range(-(-spec.n_candidates // spec.shard_size))
-    result = _run_units(spec, store, "ingest", shards, address, on_progress)
+    result = _run_units(spec, store, "ingest", spec.candidate_shards, address, on_progress)
     _accept(spec, store)
     return result
 
@@ -401,10 +408,7 @@ def progress_of(store: RunStore) -> list[tuple[str, int, int]]:
     spec = load_spec(store)
     found = []
     for stage in STAGES:
-        if stage == "ingest":
-            shards = range(-(-spec.n_candidates // spec.shard_size))
-        else:
-            shards = range(spec.n_shards)
+        shards = spec.candidate_shards if stage == "ingest" else range(spec.n_shards)
         total = len(spec.units(stage, shards))
         found.append((stage, total - len(units_to_do(spec, store, stage, shards)), total))
     return found

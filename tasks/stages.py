@@ -84,9 +84,8 @@ def prepare(config: BenchConfig) -> RunStore:
 @task
 def ingest(store: RunStore, address: str) -> None:
     """Decode and check every image."""
-    spec = runner.load_spec(store)
     with relayed_logs() as log:
-        progress = Progress("ingest", spec.n_candidates)
+        progress = Progress("ingest", runner.candidates_to_do(store))
         result = runner.run_ingest(store, address, progress)
         progress.publish(100.0)
         log.info("ingest: %d images, %d rejected", result.samples, result.quarantined)

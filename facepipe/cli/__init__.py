@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import logging
 import os
+import signal
 import sys
 
 import click
@@ -60,12 +61,13 @@ def facepipe(debug: bool) -> None:
         level=logging.DEBUG if debug else logging.INFO, format="%(message)s", stream=sys.stderr, force=True
     )
     if not debug:
-        for noisy in ("distributed", "asyncio", "numba", "matplotlib"):
+        for noisy in ("asyncio", "numba", "matplotlib"):
             logging.getLogger(noisy).setLevel(logging.CRITICAL)
 
 
 def main() -> None:
     """Run the command line; the exit status is 0 done, 1 failed, 2 wrong usage."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     debug = "--debug" in sys.argv[1:]
     arguments = [argument for argument in sys.argv[1:] if argument != "--debug"]
     try:

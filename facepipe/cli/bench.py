@@ -44,8 +44,7 @@ def _run(config: BenchConfig) -> None:
         store = runner.prepare(config)
         if not runner.is_complete(store):
             with open_cluster(config.cluster, config.workers) as address:
-                n_candidates = runner.load_spec(store).n_candidates
-                with progress("ingest", n_candidates) as advance:
+                with progress("ingest", runner.candidates_to_do(store)) as advance:
                     runner.run_ingest(store, address, _counting(advance))
                 all_waves = runner.waves(store)
                 for number, wave in enumerate(all_waves, 1):
