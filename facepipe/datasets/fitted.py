@@ -139,6 +139,18 @@ class FittedDataset:
         """The subset that an image below the root belongs to: its first folder."""
         return name.split("/", 1)[0] if "/" in name else ""
 
+    def unpaired(self) -> list[str]:
+        """Names below the root of .mat files without an image of the same name, sorted."""
+        mats: set[str] = set()
+        images: set[str] = set()
+        for name, _ in self.tree.walk():
+            if name.split("/", 1)[0] not in self.skipped_folders:
+                if name.endswith(".mat"):
+                    mats.add(stem(name))
+                elif is_photo(name):
+                    images.add(stem(name))
+        return sorted(f"{name}.mat" for name in mats - images)
+
     @abstractmethod
     def truth(self, ref: SampleRef, arrays: Arrays, dense: bool) -> Truth:
         """The truth of an image."""

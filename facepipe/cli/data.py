@@ -1,0 +1,15 @@
+"""`facepipe data`: look at data sets and make them."""
+
+from __future__ import annotations
+
+import click
+
+from facepipe.cli.inspect import inspect
+
+
+@click.group()
+def data() -> None:
+    """Inspect data sets, synthesize faces."""
+
+
+data.add_command(inspect)
