@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from facepipe.conventions import NETWORK_PX
+from facepipe.errors import UsageError
 from facepipe.superres.base import SuperResolver
 
 
@@ -37,7 +38,13 @@ class Interpolation:
         return hashlib.sha256(f"opencv interpolation {self.name}".encode()).hexdigest()
 
     def build(self, low_px: int, device: str = "cpu") -> SuperResolver:  # noqa: ARG002
-        """Return the resolver; it runs on the CPU whatever the device."""
+        """Return the resolver; it runs on the CPU whatever the device.
+
+        Raises:
+            UsageError: it does not fit the size.
+        """
+        if not self.fits(low_px):
+            raise UsageError(f"method {self.name!r} enlarges to {NETWORK_PX} px, and was asked for {low_px}")
         return Interpolator(self.flag)
 
 
