@@ -80,6 +80,9 @@ def prepare(config: BenchConfig) -> RunStore:
         return store
     if config.folder.is_dir() and any(path.name != ".lock" for path in config.folder.iterdir()):
         raise RunConflictError(f"--out {config.folder}: the folder is not empty and holds no run")
+    source = spec.dataset.truth_source()
+    if source.notice:
+        logger.info("%s: %s", spec.dataset.name, source.notice)
     write_table(store.candidates_path, pa.Table.from_pylist([asdict(ref) for ref in refs], schema=REFS))
     store.write_run(
         {
@@ -90,6 +93,7 @@ def prepare(config: BenchConfig) -> RunStore:
             "config": config.model_dump(mode="json"),
             "identity": identity,
             "dataset": spec.dataset.name,
+            "truth": source.description,
             "methods": list(spec.methods),
             "regressors": list(spec.regressors),
             "counts": {"candidates": len(refs)},
@@ -119,6 +123,7 @@ def _resolve(config: BenchConfig) -> tuple[RunSpec, list[SampleRef], dict[str, A
         "methods": list(methods),
         "regressors": list(regressors),
         "weights": _fingerprints(spec),
+        "truth": spec.dataset.truth_source().fingerprint,
         "files": _digest([[ref.sample_id, ref.size_bytes] for ref in refs]),
         "facepipe": __version__,
     }

@@ -147,7 +147,7 @@ def _ingest(spec: RunSpec, store: RunStore, unit: Unit, skip: Reasons, device: s
         row: dict[str, Any] = {"sample_id": ref.sample_id}
 
         def step(ref: SampleRef = ref, row: dict[str, Any] = row) -> None:
-            row.update(stages.ingest(ref, spec.dataset.load(ref), spec.crop))
+            row.update(stages.ingest(ref, spec.dataset.load(ref, dense=False), spec.crop))
 
         if index not in reasons:
             _guard(index, reasons, step)

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from facepipe.datasets.base import Sample, SampleRef, Topology
+from facepipe.datasets.base import Sample, SampleRef, Topology, TruthSource
 from facepipe.errors import SampleError
 
 
@@ -43,7 +43,7 @@ class FaultyDataset:
     def refs(self) -> list[SampleRef]:
         return [SampleRef(f"s{i:02d}", "", f"s{i:02d}.png", 1) for i in range(self.n)]
 
-    def load(self, ref: SampleRef) -> Sample:
+    def load(self, ref: SampleRef, dense: bool = True) -> Sample:
         trace = self.root / ref.sample_id
         loads = len(trace.read_text().split()) if trace.exists() else 0
         with trace.open("a") as file:
@@ -63,6 +63,9 @@ class FaultyDataset:
 
     def topology(self) -> Topology | None:
         return None
+
+    def truth_source(self) -> TruthSource:
+        return TruthSource("none")
 
     def loads(self, sample_id: str) -> int:
         """How often a sample was loaded."""

@@ -95,6 +95,8 @@ def _open(path_or_name: str | Path, kind: str, model: Path | None) -> Dataset:
         raise UsageError(
             f"{path}: no such folder or archive; --dataset takes the folder or zip of a data set, or 'sample'"
         )
+    # Workers may run in another folder.
+    path = path.absolute()
     for name in KINDS if kind == "auto" else (kind,):
         dataset = KINDS[name][0](path, model)
         if dataset is not None:
