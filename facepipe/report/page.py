@@ -1,0 +1,146 @@
+"""The report of a run: one page that needs nothing but itself."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+import jinja2
+import pyarrow as pa
+from markupsafe import Markup
+
+from facepipe.metrics.catalogue import METRICS, Metric
+from facepipe.report.answer import Verdict, deciding_metric, headline, verdicts
+from facepipe.report.gallery import Face, read_gallery
+from facepipe.report.panels import GalleryView, build_gallery, viewer_json, write_meshes
+from facepipe.report.pictures import turbo_gradient
+from facepipe.report.plots import ChartGroup, chart_groups
+from facepipe.report.style import MethodStyle, method_styles, number
+from facepipe.report.tables import ResultSection, StratumTable, result_sections, stratum_tables
+from facepipe.results import ConditionSummary, aggregate, read_scores
+from facepipe.schema import FAILURES
+from facepipe.store import RunStore, read_table, write_atomically
+
+MOST_FAILURES = 25
+"""Failures that the page names one by one; the table holds all."""
+
+
+@dataclass(frozen=True)
+class FailureSummary:
+    """What was quarantined: counts by stage and reason, and the first rows."""
+
+    n_samples: int
+    counts: list[tuple[str, str, int]]
+    rows: list[dict[str, Any]]
+    n_rows: int
+
+
+@dataclass(frozen=True)
+class Report:
+    """Everything that the template lays out."""
+
+    run: Mapping[str, Any]
+    run_path: str
+    n_samples: int
+    metric: Metric | None
+    headline: str
+    verdicts: list[Verdict]
+    styles: Mapping[str, MethodStyle]
+    sections: list[ResultSection]
+    charts: list[ChartGroup]
+    strata: list[StratumTable]
+    gallery: GalleryView | None
+    failures: FailureSummary
+    weights: list[tuple[str, str]]
+
+
+def write_report(path: Path) -> Path:
+    """Write RUN/report/index.html and RUN/report/meshes/*.glb, in place of any that are there.
+
+    Args:
+        path: a run.
+
+    Returns:
+        The page.
+
+    Raises:
+        UsageError: there is no run, or it has no scores yet.
+    """
+    store = RunStore(path)
+    run = store.read_run()
+    scores = read_scores(path)
+    summaries = aggregate(scores)
+    metric = deciding_metric(summaries)
+    styles = method_styles(summary.condition.method for summary in summaries)
+    faces = _faces(store, run, scores, metric)
+    gallery = build_gallery(faces, styles) if faces and metric else None
+    found = verdicts(scores, summaries, metric) if metric else []
+    report = Report(
+        run=run,
+        run_path=str(path),
+        n_samples=run.get("counts", {}).get("samples", 0),
+        metric=metric,
+        headline=_headline(found, metric, summaries),
+        verdicts=found,
+        styles=styles,
+        sections=result_sections(summaries, styles, found, metric),
+        charts=chart_groups(scores, summaries, styles),
+        strata=stratum_tables(scores, metric, found) if metric else [],
+        gallery=gallery,
+        failures=_failures(store),
+        weights=sorted(run.get("identity", {}).get("weights", {}).items()),
+    )
+    write_meshes(faces, styles, store.report_path / "meshes")
+    page = store.report_path / "index.html"
+    write_atomically(page, render_page(report, viewer_json(faces, styles, gallery)).encode())
+    return page
+
+
+def render_page(report: Report, viewer: Mapping[str, Any] | None) -> str:
+    """Lay a report out as HTML. Every name in it is escaped, and only the page's own script may run."""
+    folder = files("facepipe.report")
+    script = folder.joinpath("viewer.js").read_text(encoding="utf-8")
+    environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True)
+    environment.filters["number"] = number
+    environment.filters["pretty"] = lambda value: json.dumps(value, indent=2, ensure_ascii=False)
+    template = environment.from_string(folder.joinpath("page.html").read_text(encoding="utf-8"))
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    return template.render(
+        report=report,
+        metrics=METRICS,
+        viewer=viewer,
+        style=Markup(folder.joinpath("page.css").read_text(encoding="utf-8")),
+        script=Markup(script),
+        script_digest=digest,
+        gradient=turbo_gradient(),
+    )
+
+
+def _headline(found: Sequence[Verdict], metric: Metric | None, summaries: Sequence[ConditionSummary]) -> str:
+    if metric is not None and found:
+        return headline(found, metric)
+    return "The run is not complete: it has no scores yet." if not summaries else "No image could be scored."
+
+
+def _faces(store: RunStore, run: Mapping[str, Any], scores: pa.Table, metric: Metric | None) -> list[Face]:
+    kept = run.get("config", {}).get("keep", "all") == "all"
+    return read_gallery(store, scores, metric) if kept and metric is not None else []
+
+
+def _failures(store: RunStore) -> FailureSummary:
+    table = read_table(store.failures_path) if store.failures_path.is_file() else FAILURES.empty_table()
+    rows = table.to_pylist()
+    counts = Counter((row["stage"], row["reason"]) for row in rows)
+    return FailureSummary(
+        n_samples=len({row["sample_id"] for row in rows}),
+        counts=[(stage, reason, n) for (stage, reason), n in counts.most_common()],
+        rows=rows[:MOST_FAILURES],
+        n_rows=len(rows),
+    )

@@ -1,0 +1,112 @@
+"""Which charts a run deserves."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from markupsafe import Markup
+from numpy.typing import NDArray
+from scipy.stats import spearmanr
+
+from facepipe.metrics.catalogue import METRICS
+from facepipe.report.charts import resolution_chart, scatter_chart
+from facepipe.report.style import MethodStyle, number
+from facepipe.results import ConditionSummary
+
+RESOLUTION_METRICS = ("iou", "nme", "depth_rmse_px", "ref_iou", "ref_depth_rmse_px", "psnr_db", "ssim")
+MOST_RESOLUTION_CHARTS = 4
+_IMAGE_QUALITY = "psnr_db"
+_SHAPE_METRICS = ("iou", "ref_iou")
+
+
+@dataclass(frozen=True)
+class ChartGroup:
+    """The charts of one regressor and degradation.
+
+    Attributes:
+        heading: which they are; empty where the run has but one.
+        resolution: metrics against resolution.
+        relation: image quality against shape, one chart a size.
+        methods: whose lines are in them, in the table's order.
+    """
+
+    heading: str
+    resolution: list[Markup]
+    relation: list[Markup]
+    methods: list[MethodStyle]
+
+
+def chart_groups(
+    scores: pa.Table, summaries: Sequence[ConditionSummary], styles: Mapping[str, MethodStyle]
+) -> list[ChartGroup]:
+    """The charts of a run, a group for every regressor and degradation."""
+    restored = [s.condition for s in summaries if not s.condition.is_reference]
+    places = list(dict.fromkeys((c.regressor, c.degradation) for c in restored))
+    groups = []
+    for regressor, degradation in places:
+        own = [
+            s
+            for s in summaries
+            if s.condition.regressor == regressor
+            and (s.condition.degradation == degradation or s.condition.is_reference)
+        ]
+        methods = dict.fromkeys(s.condition.method for s in own if not s.condition.is_reference)
+        charts = [resolution_chart(own, name, styles, METRICS[name].title) for name in RESOLUTION_METRICS]
+        image_quality = [chart for chart in charts[-2:] if chart]
+        shape = [chart for chart in charts[:-2] if chart][: MOST_RESOLUTION_CHARTS - 1]
+        groups.append(
+            ChartGroup(
+                _heading(regressor, degradation, places),
+                (shape + image_quality)[:MOST_RESOLUTION_CHARTS],
+                _relation(scores, regressor, degradation, styles),
+                [styles[name] for name in methods],
+            )
+        )
+    return groups
+
+
+def _heading(regressor: str, degradation: str, places: Sequence[tuple[str, str]]) -> str:
+    if len(places) == 1:
+        return ""
+    if len({name for name, _ in places}) == 1:
+        return f"degradation {degradation}"
+    return f"regressor {regressor}, degradation {degradation}"
+
+
+def _relation(
+    scores: pa.Table, regressor: str, degradation: str, styles: Mapping[str, MethodStyle]
+) -> list[Markup]:
+    """PSNR against the shape metric, one chart a size, its rank correlation over samples in the title."""
+    same = pc.and_(pc.equal(scores["regressor"], regressor), pc.equal(scores["degradation"], degradation))
+    own = scores.filter(same)
+    shape = next((name for name in _SHAPE_METRICS if own[name].null_count < own.num_rows), None)
+    if shape is None:
+        return []
+    charts = []
+    for low_px in sorted(set(own["low_px"].to_pylist())):
+        at_size = own.filter(pc.equal(own["low_px"], low_px))
+        x, y = ({} for _ in range(2))
+        for name in dict.fromkeys(at_size["method"].to_pylist()):
+            rows = at_size.filter(pc.equal(at_size["method"], name))
+            x[name], y[name] = _floats(rows, _IMAGE_QUALITY), _floats(rows, shape)
+        title = f"{low_px} px{_correlation(np.concatenate([*x.values()]), np.concatenate([*y.values()]))}"
+        chart = scatter_chart(x, y, _IMAGE_QUALITY, shape, styles, title)
+        if chart:
+            charts.append(chart)
+    return charts
+
+
+def _correlation(x: NDArray[np.float64], y: NDArray[np.float64]) -> str:
+    both = np.isfinite(x) & np.isfinite(y)
+    x, y = x[both], y[both]
+    if len(x) < 3 or np.ptp(x) == 0 or np.ptp(y) == 0:
+        return ""
+    return f", rank correlation {number(float(spearmanr(x, y).statistic), 'px')}"
+
+
+def _floats(table: pa.Table, column: str) -> NDArray[np.float64]:
+    return np.asarray(table[column].fill_null(np.nan).to_numpy(), np.float64)
