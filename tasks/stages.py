@@ -20,10 +20,11 @@ from prefect.artifacts import (
 from facepipe import runner
 from facepipe.config import BenchConfig
 from facepipe.report.page import write_report
-from facepipe.results import result_table_markdown
+from facepipe.results import result_table_text
 from facepipe.store import RunStore
 
 SECONDS_BETWEEN_UPDATES = 2.0
+TABLE_WIDTH = 200
 
 
 class _Relay(logging.Handler):
@@ -135,8 +136,9 @@ def compact(store: RunStore) -> dict[str, int]:
 def report(store: RunStore) -> Path:
     """Write the report; show the result table and the link in Prefect."""
     page = write_report(store.path)
+    table = result_table_text(store.path, width=TABLE_WIDTH, styled=False)
     create_markdown_artifact(
-        result_table_markdown(store.path), key="facepipe-results", description=f"Result table of {store.path}"
+        f"```\n{table}\n```", key="facepipe-results", description=f"Result table of {store.path}"
     )
     create_link_artifact(
         page.resolve().as_uri(), link_text="report", key="facepipe-report", description=str(page)
