@@ -150,6 +150,19 @@ def write_300w_lp(root: Path, n: int = 3) -> None:
     Image.new("RGB", (20, 20)).save(code / "icon.jpg")
 
 
+def write_synthesized(
+    root: Path, shape: np.ndarray, expression: np.ndarray, head: str, image_px: int
+) -> dict:
+    """One synthesized face with these coefficients of the project's head; returns its variables."""
+    pose = np.array([[0.1, -0.5, 0.05, image_px / 2, image_px / 2, -3.0, image_px / 320]])
+    variables = write_sample(
+        root / "FACES" / "face_0000001", Face(), 0, (image_px, image_px),
+        Pose_Para=pose, Shape_Para=shape[:, None], Exp_Para=expression[:, None], skin_tone=np.array([[0.25]]),
+    )  # fmt: skip
+    (root / "facepipe-faces.json").write_text(f'{{"head": "{head}", "image_px": {image_px}, "seed": 7}}')
+    return variables
+
+
 def write_aflw2000(root: Path, n: int = 2) -> None:
     """An AFLW2000-3D of n images."""
     for i in range(n):

@@ -7,7 +7,7 @@ from typing import ClassVar
 
 from facepipe.datasets.base import SampleRef, Truth
 from facepipe.datasets.files import FileTree
-from facepipe.datasets.fitted import PUBLISHED_SIZE_PX, FittedDataset, centred_landmarks, dense_truth
+from facepipe.datasets.fitted import FittedDataset, centred_landmarks, dense_truth
 from facepipe.datasets.matfile import Arrays
 from facepipe.datasets.parameters import read_parameters, read_points
 
@@ -28,7 +28,7 @@ class Aflw2000(FittedDataset):
         face = read_parameters(arrays, path)
         points = read_points(arrays, "pt3d_68", 3, path)
         if self.model is not None:
-            return dense_truth(self.model.load(), face, PUBLISHED_SIZE_PX, dense)
+            return dense_truth(self.model.load(), face, self.image_px, dense)
         return centred_landmarks(points)
 
     def landmark_source(self) -> str:

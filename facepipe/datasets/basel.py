@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from facepipe.datasets.facepart import face_part
+from facepipe.datasets.files import file_sha256
 from facepipe.datasets.matfile import Arrays, read_mat
 from facepipe.errors import SampleError, UsageError
 from facepipe.faces.morphable import MorphableModel
@@ -43,8 +44,7 @@ class ModelFiles:
 
     def fingerprint(self) -> str:
         """A digest of the files' bytes."""
-        digests = [_sha256(path, path.stat().st_size, path.stat().st_mtime_ns) for path in self.paths]
-        return hashlib.sha256("".join(digests).encode()).hexdigest()
+        return hashlib.sha256("".join(map(file_sha256, self.paths)).encode()).hexdigest()
 
     def load(self) -> MorphableModel:
         """The face part of the model (see `facepart`), kept in memory by each process.
@@ -226,9 +226,3 @@ def _read(path: Path, needed: tuple[str, ...] | list[str], optional: tuple[str, 
     if missing:
         raise SampleError("model-missing-key", f"{path}: no variable {', '.join(missing)} in it")
     return arrays
-
-
-@lru_cache(maxsize=8)
-def _sha256(path: Path, size: int, mtime_ns: int) -> str:  # noqa: ARG001
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

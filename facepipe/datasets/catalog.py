@@ -12,9 +12,11 @@ from facepipe.datasets.files import FileTree
 from facepipe.datasets.filters import FilteredDataset
 from facepipe.datasets.photos import PhotosDataset
 from facepipe.datasets.split import SPLITS, Split
+from facepipe.datasets.synthetic import find_synthesized, open_synthesized
 from facepipe.datasets.w300_3d import W300In3D, find_300w_3d
 from facepipe.datasets.w300lp import W300LP, find_300w_lp
 from facepipe.errors import UsageError
+from facepipe.faces.marker import MARKER_FILE
 from facepipe.registry import unknown
 
 SAMPLE_NAME = "sample"
@@ -25,12 +27,17 @@ Reader = Callable[[Path, Path | None], Dataset | None]
 
 def _w300_3d(path: Path, model: Path | None) -> Dataset | None:
     roots = find_300w_3d(FileTree(path))
-    return None if roots is None else W300In3D(roots[0], find_model(model), roots[1])
+    return None if roots is None else W300In3D(roots[0], find_model(model), meshes=roots[1])
 
 
 def _w300_lp(path: Path, model: Path | None) -> Dataset | None:
     root = find_300w_lp(FileTree(path))
     return None if root is None else W300LP(root, find_model(model))
+
+
+def _synthesized(path: Path, model: Path | None) -> Dataset | None:  # noqa: ARG001
+    root = find_synthesized(FileTree(path))
+    return None if root is None else open_synthesized(root)
 
 
 def _aflw2000(path: Path, model: Path | None) -> Dataset | None:
@@ -43,6 +50,7 @@ def _photos(path: Path, model: Path | None) -> Dataset | None:  # noqa: ARG001
 
 
 KINDS: dict[str, tuple[Reader, str]] = {
+    "synthetic": (_synthesized, f"what `facepipe data synthesize` wrote, with its {MARKER_FILE}"),
     "300w-3d": (_w300_3d, "folders 300W-3D and 300W-3D-Face"),
     "300w-lp": (_w300_lp, "folders AFW, HELEN, IBUG, LFPW with x.jpg and x.mat, perhaps below 300W_LP"),
     "aflw2000-3d": (_aflw2000, "files image00002.jpg and image00002.mat"),

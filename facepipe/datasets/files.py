@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import zipfile
 import zlib
@@ -166,6 +167,11 @@ def is_photo(name: str) -> bool:
     return PurePosixPath(name).suffix.lower() in PHOTO_SUFFIXES
 
 
+def file_sha256(path: Path) -> str:
+    """Hex digest of a file's bytes, worked out once in a process as long as the file does not change."""
+    return _sha256(*_identity(path))
+
+
 def _check_size(size_bytes: int, path: object) -> None:
     if size_bytes > MAX_FILE_BYTES:
         raise SampleError("file-too-large", f"{path}: {size_bytes} bytes, at most {MAX_FILE_BYTES} are read")
@@ -175,6 +181,12 @@ def _identity(path: Path) -> tuple[Path, int, int]:
     """What an archive is remembered by: it is opened again once it has changed."""
     state = path.stat()
     return path, state.st_size, state.st_mtime_ns
+
+
+@lru_cache(maxsize=16)
+def _sha256(path: Path, size: int, mtime_ns: int) -> str:  # noqa: ARG001
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 @lru_cache(maxsize=2)

@@ -7,13 +7,13 @@ import math
 from abc import abstractmethod
 from dataclasses import dataclass, replace
 from functools import lru_cache
-from typing import ClassVar
+from typing import ClassVar, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from facepipe.datasets.base import Sample, SampleRef, Topology, Truth, TruthSource
-from facepipe.datasets.basel import ModelFiles, notice
+from facepipe.datasets.basel import notice
 from facepipe.datasets.files import FileTree, is_photo, stem
 from facepipe.datasets.matfile import Arrays, read_mat
 from facepipe.datasets.parameters import FaceParameters, check_landmarks, read_pose
@@ -26,6 +26,16 @@ PUBLISHED_SIZE_PX = 450
 """Side of every image of 300W-LP, 300W-3D and AFLW2000-3D, to which their .mat files refer."""
 
 
+class ModelSource(Protocol):
+    """Where a morphable model comes from; small and picklable."""
+
+    def load(self) -> MorphableModel:
+        """The model, kept in memory by each process."""
+
+    def fingerprint(self) -> str:
+        """A digest of its files."""
+
+
 @dataclass(frozen=True)
 class FittedDataset:
     """Images with a .mat of the same name beside each.
@@ -33,10 +43,12 @@ class FittedDataset:
     Attributes:
         tree: the files.
         model: the morphable model that turns parameters into meshes, if the user has one.
+        image_px: side of every image, to which the .mat files refer.
     """
 
     tree: FileTree
-    model: ModelFiles | None = None
+    model: ModelSource | None = None
+    image_px: int = PUBLISHED_SIZE_PX
 
     kind: ClassVar[str]
     skipped_folders: ClassVar[frozenset[str]] = frozenset({"Code"})
@@ -74,11 +86,11 @@ class FittedDataset:
         data = self.tree.read(ref.source_path)
         image = decode_image(data, self.tree.path(ref.source_path))
         height, width = image.shape[:2]
-        if (width, height) != (PUBLISHED_SIZE_PX, PUBLISHED_SIZE_PX):
+        if (width, height) != (self.image_px, self.image_px):
             raise SampleError(
                 "image-size-mismatch",
                 f"{self.tree.path(ref.source_path)}: {width} x {height} px, but its .mat refers to "
-                f"{PUBLISHED_SIZE_PX} x {PUBLISHED_SIZE_PX}; use the images as they were published",
+                f"{self.image_px} x {self.image_px}; use the images as they were published",
             )
         pose = self.pose(ref, arrays)
         truth = self.truth(ref, arrays, dense)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from facepipe.datasets.base import SampleRef, Truth
+from facepipe.datasets.basel import ModelFiles
 from facepipe.datasets.files import FileTree, stem
 from facepipe.datasets.fitted import (
     PUBLISHED_SIZE_PX,
@@ -55,7 +56,8 @@ class W300In3D(FittedDataset):
         meshes: the files of 300W-3D-Face, None if they are not there.
     """
 
-    meshes: FileTree | None = field(default=None)
+    model: ModelFiles | None = None
+    meshes: FileTree | None = None
 
     kind: ClassVar[str] = "300w-3d"
     keys: ClassVar[tuple[str, ...]] = ("Pose_Para", "Shape_Para", "Exp_Para", "pt2d")
@@ -72,7 +74,7 @@ class W300In3D(FittedDataset):
             return self._from_mesh(self.meshes, ref, contour, dense)
         if self.model is not None:
             face = read_parameters(arrays, path)
-            return dense_truth(self.model.load(), face, PUBLISHED_SIZE_PX, dense)
+            return dense_truth(self.model.load(), face, self.image_px, dense)
         return Truth("landmarks2d", None, contour)
 
     def landmark_source(self) -> str:

@@ -7,7 +7,7 @@ from typing import ClassVar
 
 from facepipe.datasets.base import SampleRef, Truth
 from facepipe.datasets.files import FileTree, stem
-from facepipe.datasets.fitted import PUBLISHED_SIZE_PX, FittedDataset, dense_truth
+from facepipe.datasets.fitted import FittedDataset, dense_truth
 from facepipe.datasets.matfile import Arrays, read_mat
 from facepipe.datasets.parameters import read_parameters, read_points
 
@@ -34,7 +34,7 @@ class W300LP(FittedDataset):
         face = read_parameters(arrays, path)
         contour = read_points(arrays, "pt2d", 2, path)
         if self.model is not None:
-            return dense_truth(self.model.load(), face, PUBLISHED_SIZE_PX, dense)
+            return dense_truth(self.model.load(), face, self.image_px, dense)
         points_name = f"{_LANDMARKS}/{stem(ref.source_path)}_pts.mat"
         if not self.tree.exists(points_name):
             return Truth("landmarks2d", None, contour)
