@@ -196,13 +196,17 @@ def _fill(
             continue
         y, x = at // size, at % size
         total = 0
+        low, high = slice_count, 0
         for i in range(first, last):
             change[slices[i]] += signs[i]
             total += signs[i]
+            low, high = min(low, slices[i]), max(high, slices[i])
         change[back] -= total
+        if total != 0:
+            low, high = min(low, back), max(high, back)
         winding = 0
-        for k in range(slice_count):
+        for k in range(low, min(high, slice_count)):
             winding += change[k]
             if winding != 0:
                 volume[k, y, x] = 255
-        change[:] = 0
+        change[low : high + 1] = 0

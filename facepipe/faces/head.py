@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from facepipe.errors import WeightsError
 from facepipe.faces.attributes import Attributes
-from facepipe.faces.labels import EYE_LEFT, EYE_RIGHT
+from facepipe.faces.labels import EYE_LEFT, EYE_RIGHT, MOUTH, SKIN
 from facepipe.faces.morphable import MorphableModel
 from facepipe.faces.quantise import dequantise
 
@@ -35,6 +35,7 @@ class Head:
         eyes: vertices of the left and of the right eyeball.
         kind_to_shape, shape_spread: the distribution of shape coefficients given a person's kind.
         unit_to_expression: face unit -> float32 (E,) expression coefficients of its full strength.
+        hem: vertices of the skin's lower edge, in a closed chain.
     """
 
     model: MorphableModel
@@ -48,18 +49,19 @@ class Head:
     kind_to_shape: NDArray[np.float32]
     shape_spread: NDArray[np.float32]
     unit_to_expression: dict[str, NDArray[np.float32]]
+    hem: tuple[int, ...]
 
     @property
     def whole(self) -> MorphableModel:
         """The same model with the whole head as its solid and all its outer skin as its surface."""
-        skin = np.isin(self.label, (0, EYE_LEFT, EYE_RIGHT))
+        skin = np.isin(self.label, (SKIN, EYE_LEFT, EYE_RIGHT))
         return replace(self.model, solid=self.head_solid, surface=self.triangles[skin])
 
     def draw_shape(self, who: Attributes, rng: np.random.Generator) -> NDArray[np.float32]:
         """Shape coefficients (K,) of a random person of a kind."""
         noise = rng.normal(size=len(self.shape_spread)).astype(np.float32)
-        # The tails of a Gaussian give faces that no person has.
-        noise = np.clip(noise, -2.2, 2.2)
+        # The tails of a Gaussian over all modes at once give faces that no person has.
+        noise = np.clip(0.85 * noise, -2.0, 2.0)
         return np.asarray(who.terms() @ self.kind_to_shape + self.shape_spread @ noise, np.float32)
 
     def expression(self, units: dict[str, float]) -> NDArray[np.float32]:
@@ -124,4 +126,16 @@ def _assemble(arrays: dict[str, NDArray]) -> Head:
         kind_to_shape=arrays["kind_to_shape"],
         shape_spread=arrays["shape_spread"].astype(np.float32),
         unit_to_expression={str(name): row for name, row in zip(arrays["unit_names"], units, strict=True)},
+        hem=_lower_edge(integers["triangles"][np.isin(arrays["label"], (SKIN, MOUTH))], arrays["mean"]),
     )
+
+
+def _lower_edge(triangles: NDArray[np.int32], mean: NDArray[np.float32]) -> tuple[int, ...]:
+    """The chain of edges that belong to one triangle only, through the lowest of their vertices."""
+    edges = {(int(t[i]), int(t[(i + 1) % 3])) for t in triangles for i in range(3)}
+    after = {a: b for a, b in edges if (b, a) not in edges}
+    start = min(after, key=lambda vertex: float(mean[vertex, 1]))
+    chain = [start]
+    while after[chain[-1]] != start:
+        chain.append(after[chain[-1]])
+    return tuple(chain)

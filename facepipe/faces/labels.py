@@ -14,6 +14,3 @@ LONG_HAIR = 6
 FRAME = 7
 """Frames of glasses."""
 HAT = 8
-CLOTH = 9
-"""Things in front of the face that are not skin."""
-HAND = 10

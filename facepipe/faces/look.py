@@ -25,7 +25,8 @@ HAIR_COLOURS: dict[str, Colour] = {
     "dyed": (0.10, 0.012, 0.020),
 }
 IRIS_COLOURS: tuple[Colour, ...] = (
-    (0.045, 0.020, 0.008), (0.075, 0.038, 0.015), (0.13, 0.085, 0.035), (0.10, 0.17, 0.26), (0.12, 0.16, 0.09),
+    (0.045, 0.020, 0.008), (0.075, 0.038, 0.015), (0.13, 0.085, 0.035), (0.10, 0.17, 0.26),
+    (0.12, 0.16, 0.09),
 )  # fmt: skip
 
 
@@ -40,15 +41,17 @@ class Look:
         lid_colour, lid_paint: the same on the eyelids. `lash`: darkness of the lid margins.
         brow_*: width (mm), arch (mm), height offset (mm) and density of the brows.
         beard, moustache, stubble_length: density of facial hair and how far it stands off (mm).
-        hair_*: colour, thickness (mm), frizz, strand contrast, hairline height (mm above the eyes), side
-            length, nape, parting (-1..1), density, baldness at the crown, and whether long hair is worn.
+        hair_*: colour, thickness (mm) and its increase at the top, frizz, contrast of strands, hairline
+            (mm above the eyes), how far a parting raises it (mm), where it runs (-1..1), lower end at the
+            sides and the nape (mm), density, recession, shine; long_hair: whether a sheet of it is worn,
+            and where it is cut (mm).
         iris_colour, pupil (radians), gaze (radians: right, up), sclera brightness.
         shirt, shirt_pattern, neckline (mm below the chin).
         key_*, fill_*, rim_*: direction (x right, y down, z to the camera) and light; `sky`, `ground`, `side`
             are the surroundings' light from above, below and along `side_direction`.
         shadow: how dark cast shadows are. `softness`: width of their edges in pixels of the shadow map.
         exposure: brightness of the face's middle in the picture, linear.
-        glasses, dark_lenses, hat, hand: whether each is there (0 or 1), with colours and sizes.
+        glasses, dark_lenses, hat: whether each is there (0 or 1), with colours and sizes.
         noise_*: offsets into the noise that tell two faces' textures apart.
     """
 
@@ -78,6 +81,7 @@ class Look:
     hair_frizz: float
     hair_contrast: float
     hairline_mm: float
+    hair_parted_mm: float
     hair_side_mm: float
     hair_nape_mm: float
     hair_parting: float
@@ -119,12 +123,12 @@ class Look:
     hat: float
     hat_colour: Colour
     hat_line_mm: float
-    hand: float
     noise_offset: Colour
 
     def arrays(self) -> dict[str, NDArray[np.float32]]:
-        """Every value as float32, () or (3,)."""
-        return {field.name: np.asarray(getattr(self, field.name), np.float32) for field in fields(self)}
+        """Every value as float32, () or (3, 1)."""
+        found = {field.name: np.asarray(getattr(self, field.name), np.float32) for field in fields(self)}
+        return {name: value[:, None] if value.ndim else value for name, value in found.items()}
 
 
 def draw_look(rng: np.random.Generator, who: Attributes) -> Look:
@@ -157,7 +161,9 @@ def _fabric(rng: np.random.Generator) -> Colour:
 
 def _skin(rng: np.random.Generator, who: Attributes) -> dict[str, object]:
     african, asian, european = who.ancestry
-    tone = african * rng.uniform(0.5, 1.0) + asian * rng.uniform(0.12, 0.45) + european * rng.uniform(0.0, 0.30)
+    tone = (
+        african * rng.uniform(0.5, 1.0) + asian * rng.uniform(0.12, 0.45) + european * rng.uniform(0.0, 0.30)
+    )
     melanin = float(np.clip(tone + rng.normal(0, 0.05), 0, 1))
     female = who.male < 0.5
     old = who.age_weights()["old"]
@@ -204,6 +210,7 @@ def _hair(rng: np.random.Generator, who: Attributes, melanin: float) -> dict[str
     bald = (not female) and rng.random() < 0.10 + 0.35 * old
     beard = (not female) and who.age > 0.42 and rng.random() < 0.5
     full = beard and rng.random() < 0.45
+    has_fringe, fringe = not bald and rng.random() < (0.3 if female else 0.12), rng.uniform(36, 56)
     brow = np.minimum(np.array(colour) * 0.8, 0.16)
     return {
         "hair_colour": colour,
@@ -211,7 +218,8 @@ def _hair(rng: np.random.Generator, who: Attributes, melanin: float) -> dict[str
         "hair_top": float(rng.uniform(0, 1.0)),
         "hair_frizz": float(rng.uniform(0.6, 1.0) if curly else rng.uniform(0.0, 0.35)),
         "hair_contrast": float(rng.uniform(0.25, 0.7)),
-        "hairline_mm": float(rng.normal(66, 6) if rng.random() > 0.2 else rng.uniform(34, 52)),
+        "hairline_mm": float(fringe if has_fringe else rng.normal(71, 5)),
+        "hair_parted_mm": float(rng.uniform(0, 30 if has_fringe else 8)),
         "hair_side_mm": float(rng.uniform(-30, 12)),
         "hair_nape_mm": float(rng.uniform(-95, -50)),
         "hair_parting": float(rng.normal(0, 0.45)),
@@ -220,12 +228,12 @@ def _hair(rng: np.random.Generator, who: Attributes, melanin: float) -> dict[str
         "hair_shine": float(rng.uniform(0.1, 0.8)) * (0.4 if curly else 1.0),
         "long_hair": long_hair * float(not bald),
         "long_hair_cut_mm": float(rng.uniform(-190, -60)),
-        "brow_width_mm": float(rng.uniform(2.2, 3.6) if female else rng.uniform(3.2, 5.2)),
+        "brow_width_mm": float(rng.uniform(3.0, 4.8) if female else rng.uniform(4.2, 6.6)),
         "brow_arch_mm": float(rng.uniform(0.0, 3.0)),
         "brow_height_mm": float(rng.normal(0, 1.0)),
-        "brow_density": float(rng.uniform(0.45, 0.95)),
+        "brow_density": float(rng.uniform(0.6, 1.0)),
         "brow_colour": _colour(brow),
-        "beard": float(rng.uniform(0.5, 1.0) if full else rng.uniform(0.1, 0.45)) if beard else 0.0,
+        "beard": float(rng.uniform(0.45, 0.85) if full else rng.uniform(0.08, 0.4)) if beard else 0.0,
         "moustache": float(rng.uniform(0.3, 1.0)) if beard and rng.random() < 0.85 else 0.0,
         "stubble_length_mm": float(rng.uniform(2, 9)) if full else 0.0,
     }
@@ -239,7 +247,7 @@ def _eyes_and_clothes(rng: np.random.Generator, melanin: float) -> dict[str, obj
         "pupil_rad": float(rng.uniform(0.13, 0.24)),
         "gaze_right_rad": float(gaze[0]),
         "gaze_up_rad": float(gaze[1]) * 0.6,
-        "sclera": float(rng.uniform(0.55, 0.8)),
+        "sclera": float(rng.uniform(0.45, 0.66)),
         "shirt": _fabric(rng),
         "shirt_second": _fabric(rng),
         "shirt_pattern": float(rng.choice((0.0, 1.0, 2.0), p=(0.7, 0.18, 0.12))),
@@ -262,7 +270,7 @@ def _light(rng: np.random.Generator) -> dict[str, object]:
     """Overcast and indoor light more often than a hard sun or a flash."""
     kind = str(rng.choice(("soft", "window", "sun", "flash"), p=(0.34, 0.34, 0.2, 0.12)))
     key = {"soft": (0.15, 0.6), "window": (0.7, 1.6), "sun": (1.2, 2.4), "flash": (1.0, 1.8)}[kind]
-    ambient = {"soft": (0.55, 1.0), "window": (0.2, 0.55), "sun": (0.25, 0.5), "flash": (0.08, 0.3)}[kind]
+    ambient = {"soft": (0.5, 0.9), "window": (0.12, 0.4), "sun": (0.2, 0.45), "flash": (0.06, 0.25)}[kind]
     level = rng.uniform(*ambient)
     front = kind == "flash"
     rim = rng.uniform(0.3, 1.5) if rng.random() < 0.25 else 0.0
@@ -288,7 +296,9 @@ def _worn(rng: np.random.Generator, who: Attributes) -> dict[str, object]:
     glasses = _chance(rng, 0.13 + 0.15 * who.age_weights()["old"])
     dark = glasses * _chance(rng, 0.22)
     metal = rng.random() < 0.4
-    frame = (0.25, 0.22, 0.18) if metal else _colour(0.03 * np.exp(rng.normal(0, 0.8) + rng.normal(0, 0.3, 3)))
+    frame = (
+        (0.25, 0.22, 0.18) if metal else _colour(0.03 * np.exp(rng.normal(0, 0.8) + rng.normal(0, 0.3, 3)))
+    )
     return {
         "glasses": glasses,
         "dark_lenses": dark,
@@ -300,7 +310,6 @@ def _worn(rng: np.random.Generator, who: Attributes) -> dict[str, object]:
         "lens_power": float(rng.uniform(2.0, 5.0)),
         "hat": _chance(rng, 0.06),
         "hat_colour": _fabric(rng),
-        "hat_line_mm": float(rng.uniform(38, 60)),
-        "hand": _chance(rng, 0.06),
+        "hat_line_mm": float(rng.uniform(24, 42)),
         "noise_offset": _colour(rng.uniform(0, 100, 3)),
     }

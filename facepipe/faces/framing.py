@@ -1,0 +1,62 @@
+"""Poses and framing: how heads turn and where they lie in a picture of 300W-LP's kind."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from facepipe.faces.morphable import MorphableModel, Pose
+from facepipe.faces.scene import SOURCE_PX
+
+LANDMARK_BOX_PX = 200.0
+"""Usual size, square root of the area, of the landmarks' box in 300W-LP."""
+
+LANDMARK_CENTRE_PX = (232.0, 272.0)
+
+MAX_YAW_RAD, MAX_PITCH_RAD, MAX_ROLL_RAD = math.pi / 2, math.pi / 4, math.pi / 4
+
+
+def draw_pose(rng: np.random.Generator, model: MorphableModel, vertices_mm: NDArray[np.float32]) -> Pose:
+    """Draw a pose for a mesh (V, 3): half near frontal, half uniform in yaw up to 90 degrees."""
+    yaw = rng.normal(0, 0.30) if rng.random() < 0.45 else rng.uniform(-MAX_YAW_RAD, MAX_YAW_RAD)
+    wide = rng.random() < 0.08
+    pitch = rng.uniform(-MAX_PITCH_RAD, MAX_PITCH_RAD) if wide else rng.normal(-0.02, 0.20)
+    roll = rng.uniform(-MAX_ROLL_RAD, MAX_ROLL_RAD) if wide else rng.normal(0, 0.16)
+    pose = Pose(
+        float(np.clip(pitch, -MAX_PITCH_RAD, MAX_PITCH_RAD)),
+        float(np.clip(yaw, -MAX_YAW_RAD, MAX_YAW_RAD)),
+        float(np.clip(roll, -MAX_ROLL_RAD, MAX_ROLL_RAD)),
+        (0.0, 0.0, 0.0),
+        1.0,
+    )
+    centre = np.array(LANDMARK_CENTRE_PX) + rng.normal(0, 12, 2)
+    return frame(pose, model, vertices_mm, float(rng.normal(LANDMARK_BOX_PX, 14)), centre)
+
+
+def frame(
+    pose: Pose,
+    model: MorphableModel,
+    vertices_mm: NDArray[np.float32],
+    box_px: float,
+    centre_px: NDArray[np.floating],
+) -> Pose:
+    """Give a pose the scale and translation that put the landmarks' box where it is wanted.
+
+    The solid's depth range is centred on z = 0.
+
+    Args:
+        box_px: square root of the area of the landmarks' box.
+        centre_px: (x, y) of the box's centre, continuous pixels of the 450 px picture.
+    """
+    turned = vertices_mm @ pose.rotation().T
+    points = turned[model.landmarks, :2]
+    extent = np.maximum(np.ptp(points, axis=0), 1e-6)
+    scale = box_px / float(np.sqrt(extent[0] * extent[1]))
+    middle = (points.min(0) + points.max(0)) / 2 * scale
+    depth = turned[np.unique(model.solid), 2] * scale
+    x = float(centre_px[0]) + 0.5 - float(middle[0])
+    y = SOURCE_PX + 0.5 - float(centre_px[1]) - float(middle[1])
+    return replace(pose, scale=scale, translation_px=(x, y, -float(depth.min() + depth.max()) / 2))
