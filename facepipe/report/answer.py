@@ -28,6 +28,7 @@ class Verdict:
         best: the summary with the best mean.
         estimate: its deciding metric.
         ties: methods whose paired difference to the best has an interval that includes zero.
+        n_methods: how many methods there are to choose from.
         unsure: whether there are too few samples to tell methods apart at all.
         survival: its overlap with the volume of the reference image, where there is one.
     """
@@ -38,6 +39,7 @@ class Verdict:
     best: ConditionSummary
     estimate: Estimate
     ties: tuple[str, ...]
+    n_methods: int
     unsure: bool
     survival: Estimate | None
 
@@ -87,6 +89,7 @@ def verdicts(scores: pa.Table, summaries: Sequence[ConditionSummary], metric: Me
                 best,
                 best.metrics[metric.name],
                 tuple(method for method, gap in gaps.items() if gap.low <= 0 <= gap.high),
+                len(rivals),
                 any(math.isnan(gap.low) for gap in gaps.values()),
                 best.metrics.get(SURVIVAL),
             )
@@ -95,27 +98,48 @@ def verdicts(scores: pa.Table, summaries: Sequence[ConditionSummary], metric: Me
 
 
 def headline(found: Sequence[Verdict], metric: Metric) -> str:
-    """The answer in a sentence: how much survives, and which method brings most of it back."""
-    if len({(v.degradation, v.regressor) for v in found}) > 1:
-        first = (found[0].degradation, found[0].regressor)
-        found = [v for v in found if (v.degradation, v.regressor) == first]
-    parts = []
-    for verdict in found:
-        name = verdict.best.condition.method
-        if verdict.unsure:
-            parts.append(f"{name} at {verdict.low_px} px")
-        elif verdict.ties:
-            parts.append(f"{name} at {verdict.low_px} px, not told apart from {_listed(verdict.ties)}")
-        else:
-            parts.append(f"{name} at {verdict.low_px} px, ahead of every other")
-    sentence = f"By {metric.title} the best mean has {'; '.join(parts)}."
-    survivals = [v for v in found if v.survival is not None]
-    if survivals:
-        kept = ", ".join(f"{100 * v.survival.mean:.0f} % at {v.low_px} px" for v in survivals if v.survival)
-        sentence = f"Of the volume seen at full resolution, the best method's overlaps {kept}. {sentence}"
+    """The answer in a few sentences: how much survives, and which method brings most of it back.
+
+    Of several regressors or degradations it speaks of the first, and says so.
+    """
+    places = list(dict.fromkeys((v.degradation, v.regressor) for v in found))
+    found = [v for v in found if (v.degradation, v.regressor) == places[0]]
+    sentences = []
+    if len(places) > 1:
+        sentences.append(f"With degradation {places[0][0]} and regressor {places[0][1]}:")
+    kept = [(v.low_px, v.survival.mean) for v in found if v.survival is not None]
+    if kept:
+        sizes = _listed([str(low_px) for low_px, _ in kept])
+        shares = _listed([f"{100 * mean:.0f}" for _, mean in kept])
+        sentences.append(
+            f"From faces restored from {sizes} px the regressor finds a volume that overlaps {shares} % "
+            "with the one it finds at full resolution (IoU, best method)."
+        )
+    if len(found) > 1 and all(_none_ahead(v) for v in found):
+        sentences.append(f"By {metric.title} no method is told apart from the others at any of these sizes.")
+    else:
+        sentences.append(f"By {metric.title} {'; '.join(_clause(v) for v in found)}.")
     if any(v.unsure for v in found):
-        sentence += " With a single sample, nothing is said of others."
-    return sentence
+        sentences.append("This rests on a single sample and says nothing of others.")
+    return " ".join(sentences)
+
+
+def _none_ahead(verdict: Verdict) -> bool:
+    return not verdict.unsure and 0 < len(verdict.ties) == verdict.n_methods - 1
+
+
+def _clause(verdict: Verdict) -> str:
+    name = verdict.best.condition.method
+    where = f"at {verdict.low_px} px"
+    if verdict.n_methods == 1:
+        return f"{where} {name} is the only method"
+    if verdict.unsure:
+        return f"{where} {name} has the best value"
+    if _none_ahead(verdict):
+        return f"{where} no method is told apart from the others"
+    if verdict.ties:
+        return f"{where} {name} leads, not told apart from {_listed(verdict.ties)}"
+    return f"{where} {name} is ahead of every other method"
 
 
 def _listed(names: Sequence[str]) -> str:

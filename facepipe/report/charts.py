@@ -17,6 +17,7 @@ from facepipe.results import ConditionSummary
 _WIDTH, _HEIGHT = 372, 268
 _LEFT, _RIGHT, _TOP, _BOTTOM = 46, 14, 34, 40
 _MOST_DOTS = 900
+"""Of a chart with more samples every other one is drawn, or every third, ..."""
 
 
 @dataclass(frozen=True)
@@ -50,7 +51,7 @@ def _axis(values: Sequence[float], start: float, stop: float, bounds: Metric) ->
 
 
 def resolution_chart(
-    summaries: Sequence[ConditionSummary], metric_name: str, styles: Mapping[str, MethodStyle], title: str
+    summaries: Sequence[ConditionSummary], metric_name: str, styles: Mapping[str, MethodStyle]
 ) -> Markup:
     """A metric against resolution, a line per method with its 95 % intervals, the reference dashed.
 
@@ -58,7 +59,6 @@ def resolution_chart(
         summaries: of one regressor and degradation, and the regressor's reference.
         metric_name: the column.
         styles: of the methods.
-        title: what the chart is called.
 
     Returns:
         An `svg` element, or nothing where no summary has the metric.
@@ -67,19 +67,20 @@ def resolution_chart(
     restored = [s for s in summaries if not s.condition.is_reference and metric_name in s.metrics]
     if not restored:
         return Markup("")
-    reference = next(
-        (s.metrics[metric_name] for s in summaries if s.condition.is_reference and metric_name in s.metrics),
-        None,
-    )
+    # Against itself the reference is perfect: a line that says so tells nothing.
+    trivial = metric.needs.startswith("reference")
+    references = [s for s in summaries if s.condition.is_reference and not trivial]
+    reference = next((s.metrics[metric_name] for s in references if metric_name in s.metrics), None)
     sizes = sorted({s.condition.low_px for s in restored})
     values = [v for s in restored for e in [s.metrics[metric_name]] for v in (e.mean, e.low, e.high)]
-    if reference is not None and not metric_name.startswith("ref_"):
+    if reference is not None:
         values.append(reference.mean)
     y = _axis([v for v in values if math.isfinite(v)], _HEIGHT - _BOTTOM, _TOP, metric)
     step = (_WIDTH - _LEFT - _RIGHT) / len(sizes)
     place = {px: _LEFT + (i + 0.5) * step for i, px in enumerate(sizes)}
     methods = list(dict.fromkeys(s.condition.method for s in restored))
-    parts = [_frame(y, title, metric)]
+    better = "higher is better" if metric.higher_is_better else "lower is better"
+    parts = [_frame(y, _named(metric), better)]
     parts += [_text(place[px], _HEIGHT - _BOTTOM + 16, f"{px} px", "tick middle") for px in sizes]
     if reference is not None and y.low <= reference.mean <= y.high:
         at = y(reference.mean)
@@ -88,7 +89,7 @@ def resolution_chart(
                 _LEFT, _WIDTH - _RIGHT, at, at
             )
         )
-        parts.append(_text(_WIDTH - _RIGHT, at - 5, "reference image", "tick end"))
+        parts.append(_text(_LEFT + 4, at - 5, "reference image", "tick"))
     for k, method in enumerate(methods):
         shift = (k - (len(methods) - 1) / 2) * min(9.0, 0.5 * step / len(methods))
         own = {s.condition.low_px: s.metrics[metric_name] for s in restored if s.condition.method == method}
@@ -112,7 +113,7 @@ def resolution_chart(
                     '<circle class="fill {}" cx="{:.1f}" cy="{:.1f}" r="4"><title>{}</title></circle>'
                 ).format(style.colour, x, y(estimate.mean), tip)
             )
-    return _svg(parts, f"{title}: {metric.title} against resolution by method")
+    return _svg(parts, f"{metric.title} against resolution by method")
 
 
 def scatter_chart(
@@ -122,6 +123,7 @@ def scatter_chart(
     y_name: str,
     styles: Mapping[str, MethodStyle],
     title: str,
+    note: str,
 ) -> Markup:
     """One metric against another, a faint dot per sample and a large one per method's mean.
 
@@ -129,7 +131,7 @@ def scatter_chart(
         x_values, y_values: method -> values of its samples, in the same order; NaN where there is none.
         x_name, y_name: the columns.
         styles: of the methods.
-        title: what the chart is called.
+        title, note: what stands above the chart, left and right.
 
     Returns:
         An `svg` element, or nothing where no sample has both.
@@ -141,7 +143,7 @@ def scatter_chart(
     xs, ys = (np.concatenate([pair[i] for pair in pairs.values()]) for i in (0, 1))
     x = _axis(xs.tolist(), _LEFT, _WIDTH - _RIGHT, METRICS[x_name])
     y = _axis(ys.tolist(), _HEIGHT - _BOTTOM, _TOP, METRICS[y_name])
-    parts = [_frame(y, title, METRICS[y_name])]
+    parts = [_frame(y, title, note)]
     parts += [_text(x(v), _HEIGHT - _BOTTOM + 16, _tick(v), "tick middle") for v in x.ticks]
     parts.append(_text((_LEFT + _WIDTH - _RIGHT) / 2, _HEIGHT - 6, _named(METRICS[x_name]), "tick middle"))
     stride = max(1, math.ceil(len(xs) / _MOST_DOTS))
@@ -160,8 +162,7 @@ def scatter_chart(
     return _svg(parts, f"{title}: {METRICS[y_name].title} against {METRICS[x_name].title}")
 
 
-def _frame(y: _Axis, title: str, metric: Metric) -> Markup:
-    better = "higher is better" if metric.higher_is_better else "lower is better"
+def _frame(y: _Axis, title: str, note: str) -> Markup:
     lines = [
         Markup('<line class="grid" x1="{}" x2="{}" y1="{:.1f}" y2="{:.1f}"/>').format(
             _LEFT, _WIDTH - _RIGHT, y(v), y(v)
@@ -172,7 +173,7 @@ def _frame(y: _Axis, title: str, metric: Metric) -> Markup:
     return Markup("").join(
         [
             _text(0, 13, title, "title"),
-            _text(_WIDTH, 13, better, "tick end"),
+            _text(_WIDTH, 13, note, "tick end"),
             *lines,
             *labels,
         ]

@@ -106,7 +106,7 @@ def viewer_json(
             {
                 "label": face.rank or "face",
                 "centre": [round(float(v), 3) for v in centre],
-                "reachPx": round(max(reach_px, 1.0) * 1.06, 3),
+                "reachPx": round(max(reach_px, 1.0) * 0.96, 3),
                 "fixed": [_panel(key, cell, styles, i) for key, cell in _fixed_cells(i, face)],
                 "rows": [
                     {

@@ -17,8 +17,9 @@ from facepipe.report.charts import resolution_chart, scatter_chart
 from facepipe.report.style import MethodStyle, number
 from facepipe.results import ConditionSummary
 
-RESOLUTION_METRICS = ("iou", "nme", "depth_rmse_px", "ref_iou", "ref_depth_rmse_px", "psnr_db", "ssim")
-MOST_RESOLUTION_CHARTS = 4
+RESOLUTION_METRICS = ("iou", "ref_iou", "nme", "depth_rmse_px", "ref_depth_rmse_px", "psnr_db", "ssim")
+_CHARTS_A_ROW = 3
+_MOST_SHAPE_CHARTS = 4
 _IMAGE_QUALITY = "psnr_db"
 _SHAPE_METRICS = ("iou", "ref_iou")
 
@@ -55,13 +56,15 @@ def chart_groups(
             and (s.condition.degradation == degradation or s.condition.is_reference)
         ]
         methods = dict.fromkeys(s.condition.method for s in own if not s.condition.is_reference)
-        charts = [resolution_chart(own, name, styles, METRICS[name].title) for name in RESOLUTION_METRICS]
-        image_quality = [chart for chart in charts[-2:] if chart]
-        shape = [chart for chart in charts[:-2] if chart][: MOST_RESOLUTION_CHARTS - 1]
+        charts = [resolution_chart(own, name, styles) for name in RESOLUTION_METRICS]
+        shape = [chart for chart in charts[:-2] if chart][:_MOST_SHAPE_CHARTS]
+        resolution = shape + [chart for chart in charts[-2:] if chart]
+        if len(resolution) > _CHARTS_A_ROW:
+            resolution = resolution[: len(resolution) // _CHARTS_A_ROW * _CHARTS_A_ROW]
         groups.append(
             ChartGroup(
                 _heading(regressor, degradation, places),
-                (shape + image_quality)[:MOST_RESOLUTION_CHARTS],
+                resolution,
                 _relation(scores, regressor, degradation, styles),
                 [styles[name] for name in methods],
             )
@@ -80,7 +83,7 @@ def _heading(regressor: str, degradation: str, places: Sequence[tuple[str, str]]
 def _relation(
     scores: pa.Table, regressor: str, degradation: str, styles: Mapping[str, MethodStyle]
 ) -> list[Markup]:
-    """PSNR against the shape metric, one chart a size, its rank correlation over samples in the title."""
+    """PSNR against the shape metric, one chart a size, with Spearman's rank correlation over samples."""
     same = pc.and_(pc.equal(scores["regressor"], regressor), pc.equal(scores["degradation"], degradation))
     own = scores.filter(same)
     shape = next((name for name in _SHAPE_METRICS if own[name].null_count < own.num_rows), None)
@@ -93,8 +96,9 @@ def _relation(
         for name in dict.fromkeys(at_size["method"].to_pylist()):
             rows = at_size.filter(pc.equal(at_size["method"], name))
             x[name], y[name] = _floats(rows, _IMAGE_QUALITY), _floats(rows, shape)
-        title = f"{low_px} px{_correlation(np.concatenate([*x.values()]), np.concatenate([*y.values()]))}"
-        chart = scatter_chart(x, y, _IMAGE_QUALITY, shape, styles, title)
+        note = _correlation(np.concatenate([*x.values()]), np.concatenate([*y.values()]))
+        title = f"{METRICS[shape].title}, {low_px} px"
+        chart = scatter_chart(x, y, _IMAGE_QUALITY, shape, styles, title, note)
         if chart:
             charts.append(chart)
     return charts
@@ -105,7 +109,7 @@ def _correlation(x: NDArray[np.float64], y: NDArray[np.float64]) -> str:
     x, y = x[both], y[both]
     if len(x) < 3 or np.ptp(x) == 0 or np.ptp(y) == 0:
         return ""
-    return f", rank correlation {number(float(spearmanr(x, y).statistic), 'px')}"
+    return f"rank correlation {number(float(spearmanr(x, y).statistic), 'px')}"
 
 
 def _floats(table: pa.Table, column: str) -> NDArray[np.float64]:

@@ -62,7 +62,7 @@
   const VERTEX = `#version 300 es
     in vec3 position; in vec3 normal;
     uniform mat3 turn; uniform vec3 centre; uniform float scale;
-    out vec3 n; out vec2 uv;
+    centroid out vec3 n; centroid out vec2 uv; // slivers would extrapolate wildly at pixel centres
     void main() {
       vec3 p = turn * (position - centre);
       n = turn * normal;
@@ -72,7 +72,7 @@
     }`;
   const FRAGMENT = `#version 300 es
     precision highp float;
-    in vec3 n; in vec2 uv; out vec4 colour;
+    centroid in vec3 n; centroid in vec2 uv; out vec4 colour;
     uniform sampler2D photo; uniform float textured;
     void main() {
       vec3 m = normalize(n);
