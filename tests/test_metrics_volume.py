@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from pathlib import Path
 
 import numpy as np
 import pytest
 
-from facepipe.metrics.catalogue import METRICS
+from facepipe.metrics.catalogue import METRICS, as_markdown
 from facepipe.metrics.geometry import front_surface_errors, volume_iou
 from facepipe.schema import METRIC_COLUMNS
 
@@ -79,3 +80,8 @@ def test_the_catalogue_describes_every_column_in_order() -> None:
         assert best is not None or metric.name == "psnr_db"
     with pytest.raises(dataclasses.FrozenInstanceError):
         METRICS["nme"].unit = "m"  # type: ignore[misc]
+
+
+def test_the_page_of_metrics_is_up_to_date() -> None:
+    page = Path(__file__).resolve().parent.parent / "docs" / "metrics.md"
+    assert page.read_text(encoding="utf-8") == as_markdown(), "write as_markdown() to docs/metrics.md"

@@ -116,3 +116,24 @@ METRICS: dict[str, Metric] = {
 }  # fmt: skip
 """By column name, in the order of the table. Identity similarity is not among them: no face embedding
 with weights whose licence allows redistribution is known."""
+
+
+def as_markdown() -> str:
+    """The catalogue as the page docs/metrics.md."""
+    lines = [
+        "# Metrics",
+        "",
+        "Columns of `scores.parquet`. Pixels are those of the 128-px reference, d is the 3D distance of the",
+        "truth's outer eye corners. A column is null where what it needs is missing. This page is made from",
+        "`facepipe.metrics.catalogue`.",
+        "",
+        "| column | unit | range | better | needs | formula | source |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    for metric in METRICS.values():
+        low = "" if metric.low is None else f"{metric.low:g}"
+        high = "" if metric.high is None else f"{metric.high:g}"
+        better = "higher" if metric.higher_is_better else "lower"
+        cells = (f"`{metric.name}`", metric.unit, f"{low}..{high}", better, metric.needs, metric.formula)
+        lines.append("| " + " | ".join(cell.replace("|", "\\|") for cell in (*cells, metric.source)) + " |")
+    return "\n".join(lines) + "\n"
