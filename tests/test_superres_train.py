@@ -14,6 +14,7 @@ from PIL import Image
 from facepipe.cli.models import import_weights
 from facepipe.cli.train import train
 from facepipe.errors import UsageError, WeightsError
+from facepipe.metrics.image import psnr_db
 from facepipe.superres.material import (
     FREE_PHOTOGRAPHS,
     HELD_OUT_EVERY,
@@ -102,7 +103,7 @@ def test_squares_lie_inside_and_come_in_every_orientation() -> None:
 
 
 def test_training_lowers_the_loss(tmp_path: Path) -> None:
-    plan = replace(PLAN, steps=60, batch=4)
+    plan = replace(PLAN, steps=30)
     trainer = Trainer(plan, MATERIAL, tmp_path / "a.checkpoint")
     low, high = draw_batch(plan, MATERIAL, step=10**6)
 
@@ -178,17 +179,15 @@ def test_measure_is_the_mean_over_images(tmp_path: Path) -> None:
         assert both[key] == pytest.approx((one[key] + two[key]) / 2, abs=0.002)
 
 
-def test_shipped_networks_beat_bicubic_on_photographs_of_free_licence() -> None:
-    for name, image in (("coffee", 4), ("chelsea", 3)):
-        photo = load_material(None).photographs[image]
+@pytest.mark.parametrize("low_px", [16, 32, 64])
+def test_shipped_networks_beat_bicubic_on_free_photographs(low_px: int) -> None:
+    gains = []
+    for photo in load_material(None).photographs:
         side = min(photo.shape[:2])
-        for low_px in (16, 32, 64):
-            low, reference = make_pair(np.ascontiguousarray(photo[:side, :side]), "area", low_px, 0, name)
-            errors = [
-                np.square(get_method(method).build(low_px)(low[None])[0].astype(float) - reference).mean()
-                for method in ("espcn", "bicubic")
-            ]
-            assert errors[0] < errors[1], (name, low_px)
+        low, reference = make_pair(np.ascontiguousarray(photo[:side, :side]), "area", low_px, 0, "")
+        network, bicubic = (get_method(name).build(low_px)(low[None])[0] for name in ("espcn", "bicubic"))
+        gains.append(psnr_db(reference, network) - psnr_db(reference, bicubic))
+    assert np.mean(gains) > 0.1
 
 
 def test_command(tmp_path: Path) -> None:

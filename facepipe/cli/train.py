@@ -24,7 +24,7 @@ def train() -> None:
 )
 @click.option("--steps", type=int, default=10_000, show_default=True, help="Optimiser steps.")
 @click.option("--batch", type=int, default=16, show_default=True, help="Patches a step.")
-@click.option("--learning-rate", type=float, default=1e-3, show_default=True, help="Of Adam, at the start.")
+@click.option("--learning-rate", type=float, default=2e-3, show_default=True, help="Of Adam, at the start.")
 @click.option("--seed", type=int, default=0, show_default=True, help="Of weights and draws.")
 @click.option("--faces", type=click.Path(path_type=Path), help="Folder of faces; every tenth is held out.")
 @click.option(

@@ -19,12 +19,9 @@ Image8 = NDArray[np.uint8]
 
 FREE_PHOTOGRAPHS = {
     "skimage/data/astronaut.png": "public domain, NASA",
-    "skimage/data/brick.png": "CC0, CC0Textures",
     "skimage/data/camera.png": "CC0, Lav Varshney",
     "skimage/data/chelsea.png": "CC0, Stefan van der Walt",
     "skimage/data/coffee.png": "CC0, Rachel Michetti",
-    "skimage/data/grass.png": "CC0, CC0Textures",
-    "skimage/data/gravel.png": "CC0, CC0Textures",
     "skimage/data/rocket.jpg": "public domain, SpaceX",
     "matplotlib/mpl-data/sample_data/grace_hopper.jpg": "public domain, US Navy",
 }
