@@ -179,7 +179,7 @@ def _degrade(spec: RunSpec, store: RunStore, unit: Unit, skip: Reasons, device: 
                 arrays[Condition(name, px).lowres][row] = image
             if truth.landmarks is not None:
                 arrays["truth/landmarks"][row, :, : truth.landmarks.shape[1]] = truth.landmarks
-            if truth.vertices is not None and topology is not None:
+            if truth.vertices is not None and topology is not None and spec.regressors:
                 arrays["truth/vertices"][row] = truth.vertices[: topology.n_vertices]
                 for geometry in spec.geometries():
                     volume = stages.make_truth_volume(truth, topology, geometry)
