@@ -144,7 +144,7 @@ def _file_name(cell: Cell, styles: Mapping[str, MethodStyle]) -> str:
     if cell.condition is None:
         return "truth"
     words = (cell.condition.size_key, _style(cell, styles).label)
-    return re.sub(r"[^A-Za-z0-9.-]+", "-", "_".join(words))[:80]
+    return re.sub(r"[^A-Za-z0-9._-]+", "-", "_".join(words))[:80]
 
 
 def _style(cell: Cell, styles: Mapping[str, MethodStyle]) -> MethodStyle:
