@@ -5,6 +5,7 @@ from __future__ import annotations
 import click
 
 from facepipe.cli.inspect import inspect
+from facepipe.cli.synthesize import synthesize
 
 
 @click.group()
@@ -13,3 +14,4 @@ def data() -> None:
 
 
 data.add_command(inspect)
+data.add_command(synthesize)

@@ -135,7 +135,7 @@ def example(
 def _hair_layers(look: Look, size_px: int) -> int:
     """Enough shells that they are not seen one by one: about one for each two pixels of thickness."""
     thickness_px = look.hair_thickness_mm * (1 + look.hair_top) * 1.4 * size_px / SOURCE_PX
-    return int(np.clip(np.ceil(thickness_px / 1.7) + 2, 3, 4 if size_px <= NETWORK_PX else 14))
+    return int(np.clip(np.ceil(thickness_px / 1.7) + 2, 3, 4 if size_px <= NETWORK_PX else 10))
 
 
 def _target_level(look: Look) -> float:

@@ -155,7 +155,7 @@ def _fabric(rng: np.random.Generator) -> Colour:
     """Clothes are mostly grey, blue, black and white, sometimes coloured."""
     value = float(rng.choice((0.015, 0.05, 0.15, 0.35, 0.7), p=(0.28, 0.24, 0.2, 0.14, 0.14)))
     hue = rng.normal(0, 1, 3)
-    strength = 0.6 if rng.random() < 0.25 else 0.12
+    strength = 0.45 if rng.random() < 0.25 else 0.10
     return _colour(np.clip(value * np.exp(strength * hue), 0.005, 0.85))
 
 
@@ -168,7 +168,8 @@ def _skin(rng: np.random.Generator, who: Attributes) -> dict[str, object]:
     female = who.male < 0.5
     old = who.age_weights()["old"]
     painted = female and who.age > 0.4 and rng.random() < 0.4
-    paint = rng.uniform((0.10, 0.008, 0.01), (0.42, 0.12, 0.14))
+    red = rng.uniform(0.12, 0.42)
+    paint = (red, red * rng.uniform(0.05, 0.26), red * rng.uniform(0.08, 0.36))
     return {
         "melanin": melanin,
         "blood": float(rng.uniform(0.15, 0.6)),

@@ -158,6 +158,10 @@ def _shells(
     grows = np.ascontiguousarray(head.scalp[(standing[head.scalp] > 0).any(1)])
     drape = _drape_triangles(head) if look.long_hair else None
     shells = []
+    if drape is not None:
+        # The sheet has slits between its locks; a narrower copy behind closes them.
+        inner = vertices_mm * np.array([0.91, 1, 1], np.float32) - np.array([0, 0, 6], np.float32)
+        shells.append(Shell(project(inner), drape, 0.0, True))
     for k in range(count):
         share = k / (count - 1)
         if drape is not None and k % 2 == 0:
@@ -188,18 +192,18 @@ def _hat(
 ) -> tuple[NDArray[np.float32], NDArray[np.int32]]:
     """A knitted cap: the scalp above a line, moved outwards with a rolled edge."""
     height = above_hat_line_mm(look, head.model.mean[:, 1], head.model.mean[:, 2])
-    over = head.scalp[(height[head.scalp] > 0).all(1)]
+    over = head.scalp[(height[head.scalp] > 0).any(1)]
     roll = 2.5 * np.exp(-(((height - 9.0) / 8.0) ** 2))
     lift = HAT_CLEARANCE_MM + roll + 0.05 * np.clip(height, 0, 60)
+    # Below the line the knit dives under the skin, which makes the edge smooth.
+    lift = np.where(height > 0, lift, np.maximum(HAT_CLEARANCE_MM + height, -3.0))
     return (vertices_mm + outward * lift[:, None]).astype(np.float32), np.ascontiguousarray(over)
 
 
 def _drape_triangles(head: Head) -> NDArray[np.int32]:
-    """Long hair at the sides and behind; the sheet's fringe would cover the face."""
+    """Long hair at the sides and behind; the rest of the sheet would cover the face."""
     sheet = head.triangles[head.label == LONG_HAIR]
     corners = head.model.mean[sheet]
     centre = corners.mean(1)
     behind = ((centre[:, 2] < -65.0) | (centre[:, 1] > 99.0)) & (corners[:, :, 2].max(1) < -30.0)
-    # Under the ears the two layers of the sheet meet; without this strip one sees through between them.
-    behind |= (centre[:, 1] < 20.0) & (np.abs(centre[:, 0]) > 40.0)
     return np.ascontiguousarray(sheet[behind])
