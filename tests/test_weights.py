@@ -169,7 +169,14 @@ def test_names_that_would_confuse_are_refused(name: str) -> None:
 def test_card_tells_what_the_metadata_tell(file: Path) -> None:
     card = model_card(open_weights(file))
     assert card.startswith("# toy-x2\n")
-    for part in ("x2", "`area`", "MIT", "31.25", "facepipe train superres --scale 2", open_weights(file).sha256):
+    for part in (
+        "x2",
+        "`area`",
+        "MIT",
+        "31.25",
+        "facepipe train superres --scale 2",
+        open_weights(file).sha256,
+    ):
         assert part in card
 
 
