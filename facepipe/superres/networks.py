@@ -10,7 +10,7 @@ from pathlib import Path
 
 from facepipe.conventions import NETWORK_PX
 from facepipe.errors import UsageError, WeightsError
-from facepipe.superres.base import SuperResolver
+from facepipe.superres.base import Method, SuperResolver
 from facepipe.weights import WeightsFile, is_weights, open_weights
 
 ARCHITECTURES = ("espcn",)
@@ -128,21 +128,11 @@ class FilePathMethod:
 
     def fits(self, low_px: int) -> bool:
         """Own weights fit the size of their scale, foreign ones every size that they can enlarge."""
-        own = self._own()
-        if own is not None:
-            return own.fits(low_px)
-        from facepipe.superres.spandrel import open_foreign
-
-        return open_foreign(self.path).fits(low_px)
+        return self._opened().fits(low_px)
 
     def fingerprint(self, low_px: int) -> str:
         """A digest of the file and the way it is used."""
-        own = self._own()
-        if own is not None:
-            return own.fingerprint(low_px)
-        from facepipe.superres.spandrel import open_foreign
-
-        return open_foreign(self.path).fingerprint
+        return self._opened().fingerprint(low_px)
 
     def build(self, low_px: int, device: str = "cpu") -> SuperResolver:
         """Return the loaded network.
@@ -151,12 +141,11 @@ class FilePathMethod:
             WeightsError: the file is damaged, unsafe or of an unknown architecture.
             UsageError: it does not fit the size, or the device does not exist.
         """
-        own = self._own()
-        if own is not None:
-            return own.build(low_px, device)
+        return self._opened().build(low_px, device)
+
+    def _opened(self) -> Method:
+        if is_weights(self.path):
+            return WeightsMethod(self.name, open_weights(self.path))
         from facepipe.superres.spandrel import open_foreign
 
-        return open_foreign(self.path).build(low_px, device)
-
-    def _own(self) -> WeightsMethod | None:
-        return WeightsMethod(self.name, open_weights(self.path)) if is_weights(self.path) else None
+        return open_foreign(self.name, self.path)

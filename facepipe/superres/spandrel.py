@@ -39,9 +39,10 @@ _REVISION = 1
 
 @dataclass(frozen=True)
 class ForeignNetwork:
-    """A weights file and what spandrel found in it.
+    """A weights file and what spandrel found in it, as a method.
 
     Attributes:
+        name: the method's name.
         path: the file.
         sha256: hex digest of its bytes.
         architecture: spandrel's name of the architecture.
@@ -49,14 +50,14 @@ class ForeignNetwork:
         restores_faces: whether it is a face restorer.
     """
 
+    name: str
     path: Path
     sha256: str
     architecture: str
     scale: int
     restores_faces: bool
 
-    @property
-    def fingerprint(self) -> str:
+    def fingerprint(self, low_px: int) -> str:  # noqa: ARG002
         """A digest of the weights and the way they are used."""
         return hashlib.sha256(json.dumps([self.architecture, _REVISION, self.sha256]).encode()).hexdigest()
 
@@ -81,8 +82,12 @@ def _built(network: ForeignNetwork, device: str) -> SuperResolver:
     return ForeignResolver(network, device)
 
 
-def open_foreign(path: Path) -> ForeignNetwork:
+def open_foreign(name: str, path: Path) -> ForeignNetwork:
     """Find out what a weights file is.
+
+    Args:
+        name: the name that the method gets.
+        path: the file.
 
     Raises:
         WeightsError: the file is missing, damaged, unsafe, or no network that restores RGB images to a
@@ -92,11 +97,11 @@ def open_foreign(path: Path) -> ForeignNetwork:
         state = path.stat()
     except OSError as error:
         raise WeightsError(f"{path}: cannot be read ({error.strerror or error})") from error
-    return _opened(path, state.st_size, state.st_mtime_ns)
+    return _opened(name, path, state.st_size, state.st_mtime_ns)
 
 
 @functools.lru_cache(maxsize=16)
-def _opened(path: Path, size: int, mtime_ns: int) -> ForeignNetwork:  # noqa: ARG001
+def _opened(name: str, path: Path, size: int, mtime_ns: int) -> ForeignNetwork:  # noqa: ARG001
     descriptor = _load(path)
     restores_faces = descriptor.purpose == "FaceSR"
     channels = (descriptor.input_channels, descriptor.output_channels)
@@ -108,7 +113,7 @@ def _opened(path: Path, size: int, mtime_ns: int) -> ForeignNetwork:  # noqa: AR
         )
     with path.open("rb") as stream:
         digest = hashlib.file_digest(stream, "sha256").hexdigest()
-    return ForeignNetwork(path, digest, descriptor.architecture.name, descriptor.scale, restores_faces)
+    return ForeignNetwork(name, path, digest, descriptor.architecture.name, descriptor.scale, restores_faces)
 
 
 def _load(path: Path) -> Any:
