@@ -21,7 +21,7 @@ def sr_benchmark(
     kind: str = "auto",
     crop: Literal["full", "landmarks"] = "full",
     degradations: list[str] | str = "area",
-    low_px: list[int] | str = "16,32,64",
+    low_px: list[int] | int | str = "16,32,64",
     methods: list[str] | str = "all",
     regressors: list[str] | str = "vrn-compact",
     limit: int | None = None,
