@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import math
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -11,19 +13,18 @@ from numpy.typing import NDArray
 
 from facepipe.datasets.base import Sample, SampleRef, Topology, Truth, TruthSource
 from facepipe.errors import SampleError, UsageError
+from facepipe.faces.head import HEAD_FILE, load_head
+from facepipe.faces.morphable import Pose
 from facepipe.images import read_image
 
 SAMPLE_DIR = Path(__file__).resolve().parent.parent / "data" / "sample"
 
 TRUTH_FILE = "truth.npz"
 
-STEPS_PER_PX = 64
-"""Stored vertices are integers: source pixels times this."""
-
 
 @dataclass
 class SampleDataset:
-    """Rendered faces of 450 px: `face-NN.jpg` and one file with the truth of all.
+    """Rendered faces of 450 px: `face-NN.jpg` and one file with the parameters of all.
 
     Attributes:
         root: the folder that holds them.
@@ -50,27 +51,30 @@ class SampleDataset:
         if len(rows) != 1:
             raise SampleError("missing-truth", f"{self.root / TRUTH_FILE}: no entry {ref.sample_id!r}")
         row = int(rows[0])
-        vertices = self._truth["vertices"][row].astype(np.float32) / STEPS_PER_PX
-        pitch, yaw, roll = (float(angle) for angle in self._truth["pose_deg"][row])
+        model = load_head().model
+        pose = Pose.from_parameters(self._truth["pose"][row])
+        mesh = model.mesh(self._truth["shape"][row], self._truth["expression"][row])
+        vertices = pose.apply(mesh, image.shape[0]).astype(np.float32)
         return Sample(
             image=image,
             sha256=sha256,
-            truth=Truth("dense", vertices if dense else None, vertices[self._truth["landmarks"]]),
-            yaw_deg=yaw,
-            pitch_deg=pitch,
-            roll_deg=roll,
+            truth=Truth("dense", vertices if dense else None, vertices[model.landmarks]),
+            yaw_deg=math.degrees(pose.yaw_rad),
+            pitch_deg=math.degrees(pose.pitch_rad),
+            roll_deg=math.degrees(pose.roll_rad),
             skin_tone=float(self._truth["skin_tone"][row]),
         )
 
     def topology(self) -> Topology:
-        """The triangles of all truth meshes."""
-        return Topology(
-            surface=self._truth["surface"], solid=self._truth["solid"], region=self._truth["region"]
-        )
+        """The triangles of the head that all faces were made from."""
+        model = load_head().model
+        return Topology(surface=model.surface, solid=model.solid, region=model.region)
 
     def truth_source(self) -> TruthSource:
-        """The meshes that the faces were rendered from."""
-        return TruthSource(f"exact meshes of rendered faces, {len(self.topology().region)} region vertices")
+        """The head that the faces were made from."""
+        regions = len(load_head().model.region)
+        digest = hashlib.sha256(HEAD_FILE.read_bytes() + (self.root / TRUTH_FILE).read_bytes()).hexdigest()
+        return TruthSource(f"exact meshes of rendered faces, {regions} vertices in the region", digest)
 
     @cached_property
     def _truth(self) -> dict[str, NDArray]:
