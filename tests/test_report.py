@@ -330,7 +330,7 @@ class TestGallery:
             surface(np.where(ball, 255, 0).astype(np.uint8), geometry).triangles
         )
         packed = pack(mesh)
-        raw = np.frombuffer(zlib.decompress(base64.b64decode(packed["data"])), np.uint8).astype(int)
+        raw = np.frombuffer(zlib.decompress(base64.b64decode(packed["data"]), -15), np.uint8).astype(int)
         n, t = packed["vertices"], packed["triangles"]
         planes = [raw[2 * n * k :][: 2 * n].reshape(2, n) for k in range(3)]
         grid = np.stack([np.cumsum(low + 256 * high) % 65536 for low, high in planes], axis=1)

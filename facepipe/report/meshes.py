@@ -65,7 +65,8 @@ def pack(mesh: SurfaceMesh) -> PackedMesh:
     mark = np.maximum.accumulate(np.concatenate([[0], indices + 1]))[:-1]
     codes = (mark - indices).astype("<u2")
     raw = b"".join(_planes(values) for values in (*deltas, codes))
-    data = base64.b64encode(zlib.compress(raw, 9)).decode()
+    deflate = zlib.compressobj(9, wbits=-zlib.MAX_WBITS)
+    data = base64.b64encode(deflate.compress(raw) + deflate.flush()).decode()
     return {"vertices": len(grid), "triangles": len(mesh.triangles), "data": data}
 
 
