@@ -9,7 +9,9 @@ import duckdb
 import numpy as np
 import pyarrow as pa
 import pytest
+from click.testing import CliRunner
 
+from facepipe.cli import facepipe
 from facepipe.errors import UsageError
 from facepipe.plan import Condition
 from facepipe.results import (
@@ -241,6 +243,20 @@ class TestQuery:
         header, rule, line = answer.as_text().splitlines()
         assert header.split() == ["name", "gap", "big", "x"] and set(rule) <= {"-", " "}
         assert line.split() == ['a,"b', "inf", "1.5"]
+
+    @pytest.mark.parametrize(
+        ("option", "output"),
+        [
+            ([], "method   db\n-------  --\nbicubic  27\n"),
+            (["--csv"], "method,db\nbicubic,27.0\n"),
+            (["--json"], '[\n  {\n    "method": "bicubic",\n    "db": 27.0\n  }\n]\n'),
+        ],
+    )
+    def test_command(self, tmp_path, option, output):
+        write_run(tmp_path / "run", TWO)
+        sql = "select method, avg(psnr_db) as db from scores where method = 'bicubic' group by 1"
+        result = CliRunner().invoke(facepipe, ["query", str(tmp_path / "run"), sql, *option])
+        assert (result.exit_code, result.stdout) == (0, output)
 
     def test_no_run(self, tmp_path):
         with pytest.raises(UsageError, match=r"a run folder holds run\.json"):

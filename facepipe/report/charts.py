@@ -14,8 +14,8 @@ from facepipe.metrics.catalogue import METRICS, Metric
 from facepipe.report.style import MethodStyle, number
 from facepipe.results import ConditionSummary
 
-_WIDTH, _HEIGHT = 372, 268
-_LEFT, _RIGHT, _TOP, _BOTTOM = 46, 14, 34, 40
+_WIDTH, _HEIGHT = 372, 278
+_LEFT, _RIGHT, _TOP, _BOTTOM = 46, 14, 48, 40
 _MOST_DOTS = 900
 """Of a chart with more samples every other one is drawn, or every third, ..."""
 
@@ -131,7 +131,7 @@ def scatter_chart(
         x_values, y_values: method -> values of its samples, in the same order; NaN where there is none.
         x_name, y_name: the columns.
         styles: of the methods.
-        title, note: what stands above the chart, left and right.
+        title, note: what stands above the chart.
 
     Returns:
         An `svg` element, or nothing where no sample has both.
@@ -173,7 +173,7 @@ def _frame(y: _Axis, title: str, note: str) -> Markup:
     return Markup("").join(
         [
             _text(0, 13, title, "title"),
-            _text(_WIDTH, 13, note, "tick end"),
+            _text(0, 30, note, "tick"),
             *lines,
             *labels,
         ]

@@ -111,12 +111,12 @@ def read_gallery(store: RunStore, scores: pa.Table, metric: Metric) -> list[Face
     ]
     if not conditions or not store.has_array("reference"):
         return []
-    regressor = conditions[0].regressor
-    conditions = [condition for condition in conditions if condition.regressor == regressor]
-    first = [condition for condition in conditions if condition.degradation == conditions[0].degradation]
-    n_faces = min(max(MOST_CELLS // len(first), 1), N_FACES)
-    if len(conditions) * n_faces > MOST_CELLS:
-        conditions = first[:MOST_CELLS]
+    conditions = [condition for condition in conditions if condition.regressor == conditions[0].regressor]
+    degradations = list(dict.fromkeys(condition.degradation for condition in conditions))
+    n_first = sum(condition.degradation == degradations[0] for condition in conditions)
+    n_faces = min(max(MOST_CELLS // n_first, 1), N_FACES)
+    fitting = degradations[: max(MOST_CELLS // (n_first * n_faces), 1)]
+    conditions = [condition for condition in conditions if condition.degradation in fitting][:MOST_CELLS]
     index_of = {name: i for i, name in enumerate(read_table(store.samples_path)["sample_id"].to_pylist())}
     return [
         _read_face(store, scores, index_of[sample_id], (sample_id, rank, value), conditions)

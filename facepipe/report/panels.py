@@ -65,10 +65,19 @@ class FaceView:
 
 @dataclass(frozen=True)
 class GalleryView:
-    """The gallery, and whether any of its faces has meshes."""
+    """The gallery.
+
+    Attributes:
+        faces: best first.
+        has_meshes: whether there is any mesh to turn.
+        regressor: whose volumes are shown, or 'none'.
+        degradations: which are shown.
+    """
 
     faces: list[FaceView]
     has_meshes: bool
+    regressor: str
+    degradations: list[str]
 
 
 def build_gallery(faces: Sequence[Face], styles: Mapping[str, MethodStyle]) -> GalleryView:
@@ -87,7 +96,14 @@ def build_gallery(faces: Sequence[Face], styles: Mapping[str, MethodStyle]) -> G
             for r, row in enumerate(face.rows)
         ]
         views.append(FaceView(face.rank, face.sample_id, fixed, rows, span))
-    return GalleryView(views, any(cell.mesh is not None for face in faces for _, cell in _all_cells(0, face)))
+    has_meshes = any(cell.mesh is not None for face in faces for _, cell in _all_cells(0, face))
+    condition = faces[0].reference.condition
+    return GalleryView(
+        views,
+        has_meshes,
+        condition.regressor if condition is not None else "none",
+        list(dict.fromkeys(row.degradation for face in faces for row in face.rows)),
+    )
 
 
 def viewer_json(
