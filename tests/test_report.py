@@ -287,6 +287,12 @@ class TestAnswer:
         (verdict,), text = self.answer(scores(a=[0.2], b=[0.3]))
         assert verdict.unsure and "says nothing of others" in text
 
+    def test_few_samples_are_called_few(self):
+        _, text = self.answer(scores(a=[0.2, 0.5, 0.8], b=[0.3, 0.6, 0.9]))
+        assert "3 samples" in text
+        _, text = self.answer(scores(a=[0.1 * i for i in range(10)], b=[0.1 * i for i in range(10)]))
+        assert "samples" not in text
+
     def test_what_decides(self):
         assert deciding_metric(aggregate(scores(a=[0.1]))) == METRICS["ref_iou"]
         with_truth = scores(a=[0.1]).to_pylist()

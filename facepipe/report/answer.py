@@ -18,6 +18,9 @@ regressor makes of the full resolution, else on the images alone."""
 SURVIVAL = "ref_iou"
 """What says how much survives: overlap with the volume of the reference image."""
 
+FEW_SAMPLES = 10
+"""Below that the percentile bootstrap is known to claim too much, and the page says so."""
+
 
 @dataclass(frozen=True)
 class Verdict:
@@ -119,8 +122,11 @@ def headline(found: Sequence[Verdict], metric: Metric) -> str:
         sentences.append(f"By {metric.title} no method is told apart from the others at any of these sizes.")
     else:
         sentences.append(f"By {metric.title} {'; '.join(_clause(v) for v in found)}.")
-    if any(v.unsure for v in found):
+    n = min(v.estimate.n for v in found)
+    if n == 1:
         sentences.append("This rests on a single sample and says nothing of others.")
+    elif n < FEW_SAMPLES:
+        sentences.append(f"This rests on {n} samples, and intervals from so few are too narrow.")
     return " ".join(sentences)
 
 
