@@ -257,6 +257,13 @@ def test_checkpoints_with_abbreviated_names_are_the_same_network(tmp_path: Path)
     )
 
 
+def test_a_description_may_move_the_volume(tmp_path: Path) -> None:
+    about = tmp_path / "about.json"
+    about.write_text('{"geometry": {"z_zero": 2.5, "spacing": [0.5, 1, 1]}}')
+    import_weights(save(_small().state_dict(), tmp_path / "a.pth"), "moved", describe=about)
+    assert get_regressor("moved").geometry == VolumeGeometry(128, 5, (0.5, 1.0, 1.0), 2.5)
+
+
 def test_hourglass_checkpoints_with_other_shapes_are_refused(tmp_path: Path) -> None:
     state = dict(_small().state_dict())
     state["stages.0.predict.weight"] = torch.zeros(5, 8)

@@ -32,7 +32,7 @@ from facepipe.weights import (
     shipped_folder,
 )
 
-DESCRIBABLE = ("degradation", "licence", "source", "training", "figures")
+DESCRIBABLE = ("degradation", "licence", "source", "training", "figures", "geometry")
 """Fields that `--describe` may set: what no file format carries."""
 
 
@@ -115,7 +115,10 @@ def import_weights(
     for key, tensor in tensors.items():
         if not np.all(np.isfinite(tensor)):
             raise WeightsError(f"{file}: tensor {key!r} holds values that are not finite")
-    written = save_weights(target, tensors, replace(info, name=name, **_description(describe)))
+    about = _description(describe)
+    if "geometry" in about:
+        about["geometry"] = {**(info.geometry or {}), **about["geometry"]}
+    written = save_weights(target, tensors, replace(info, name=name, **about))
     target.with_suffix(".md").write_text(model_card(written), encoding="utf-8")
     return written
 
@@ -153,7 +156,7 @@ def _description(path: Path | None) -> dict[str, Any]:
     if not isinstance(values, dict) or not values.keys() <= set(DESCRIBABLE):
         raise UsageError(f"--describe {path}: expected an object with keys among {', '.join(DESCRIBABLE)}")
     for key, value in values.items():
-        expected = dict if key in ("training", "figures") else str
+        expected = dict if key in ("training", "figures", "geometry") else str
         if not isinstance(value, expected):
             raise UsageError(
                 f"--describe {path}: {key} should be {'an object' if expected is dict else 'text'}"

@@ -79,11 +79,12 @@ def superres(
         "rendered_faces": len(material.faces),
     }
     file = trainer.save_weights(out, training, {})
-    figures = {}
+    figures: dict[str, dict[str, Any]] = {}
     if material.held_out:
         figures["held_out_faces"] = measure(file, material.held_out)
     if photos:
-        figures["real_photos_not_trained_on"] = measure(file, photos)
+        sets = ", ".join(folder.name for folder in evaluate)
+        figures["real_photos_not_trained_on"] = {"sets": sets, **measure(file, photos)}
     file = trainer.save_weights(out, training, figures)
     card = file.path.with_suffix(".md")
     card.write_text(model_card(file), encoding="utf-8")
