@@ -10,14 +10,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from facepipe.faces.hair import drape, layer, rooted
-from facepipe.faces.labels import HAT, SKIN
+from facepipe.faces.labels import SKIN
 from facepipe.faces.light import shine_on
 from facepipe.faces.look import Look
-from facepipe.faces.ops import NumpyOps, dot, mix
+from facepipe.faces.ops import NumpyOps, dot
 from facepipe.faces.raster import NOTHING, Fragments, rasterise
 from facepipe.faces.scene import MASKS, Scene, Shell
 from facepipe.faces.shadow import ShadowMap
-from facepipe.faces.skin import Surface, paint
+from facepipe.faces.skin import paint, through_lens
 from facepipe.faces.values import Values
 
 METERED_MM, METERED_RADIUS_MM = (0.0, 5.0, 15.0), 42.0
@@ -35,7 +35,7 @@ class Drawing:
         light: float32 (S, S, 3), linear, multiplied by coverage.
         coverage: float32 (S, S), 0..1.
         triangle: int32 (S, S), the opaque triangle at each pixel, or -1.
-        face_level: median brightness of the visible middle of the face, linear.
+        face_level: geometric mean brightness of the visible middle of the face, linear.
     """
 
     light: NDArray[np.float32]
@@ -57,10 +57,11 @@ def draw(scene: Scene, look: Look, size_px: int) -> Drawing:
     where, triangle, found = gather(base, scene.triangles, channels)
     place, normal, position, masks = _split(found)
     label = scene.label[triangle]
-    surface = paint(ops, values, label, place, normal, Values(dict(zip(MASKS, masks, strict=True))))
-    roots = rooted(ops, values, place, masks[MASKS.index("ears")], surface.colour)
-    surface.colour = np.where(label == SKIN, roots, surface.colour)
-    _knit(values, label, place, surface)
+    named = Values(dict(zip(MASKS, masks, strict=True)))
+    surface = paint(ops, values, label, place, normal, named)
+    surface.colour = np.where(
+        label == SKIN, rooted(ops, values, place, named.ears, surface.colour), surface.colour
+    )
     shone = shine_on(ops, values, surface, shadows.share(position))
     light.reshape(-1, 3)[where] = shone.T
 
@@ -74,23 +75,15 @@ def draw(scene: Scene, look: Look, size_px: int) -> Drawing:
 def _face_level(label: NDArray[np.uint8], place: NDArray[np.float32], shone: NDArray[np.float32]) -> float:
     middle = (place - np.array(METERED_MM, np.float32)[:, None]) / np.float32(METERED_RADIUS_MM)
     metered = (label == SKIN) & (dot(middle, middle) < 1)
-    return float(np.median(shone[:, metered].mean(0))) if metered.any() else UNMETERED_LEVEL
+    if not metered.any():
+        return UNMETERED_LEVEL
+    return float(np.exp(np.log(np.maximum(shone[:, metered].mean(0), 1e-3)).mean()))
 
 
 def _split(found: NDArray[np.float32]) -> tuple[NDArray[np.float32], ...]:
     place, normal, position, masks = found[:3], found[3:6], found[6:9], found[9:]
     length = np.sqrt(dot(normal, normal)) + np.float32(1e-9)
     return place, normal / np.where(normal[2] < 0, -length, length), position, masks
-
-
-def _knit(look: Any, label: NDArray[np.uint8], place: NDArray[np.float32], surface: Surface) -> None:
-    cap = label == HAT
-    if cap.any():
-        around = np.arctan2(place[0, cap], place[2, cap] + 70.0)
-        ribs = 0.85 + 0.15 * np.sin(around * 70.0).astype(np.float32)
-        surface.colour[:, cap] = look.hat_colour * ribs
-        surface.shine[cap] = 0.0
-        surface.open_sky[cap] = 0.85
 
 
 def _blend_shell(
@@ -127,12 +120,8 @@ def _blend_lenses(
     fragments = rasterise(scene.points, scene.lenses, len(depth))
     fragments.triangle[fragments.depth <= depth] = NOTHING
     where, _, found = gather(fragments, scene.lenses, channels)
-    place = found[:3]
-    glare = np.clip(np.sin(place[0] * 0.09 + place[1] * 0.13 + look.noise_offset[0]) - 0.55, 0, 1)
     flat = light.reshape(-1, 3)
-    behind = flat[where].T
-    tinted = mix(behind * 0.95, behind * look.lens_colour * 2.0, 0.93 * look.dark_lenses)
-    flat[where] = (tinted + look.sky * (0.02 + 0.12 * glare)).T
+    flat[where] = through_lens(NumpyOps, look, flat[where].T, found[:3]).T
 
 
 @numba.njit(cache=True, nogil=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import cv2
 import numpy as np
@@ -17,7 +17,7 @@ from facepipe.faces.expressions import draw_expression
 from facepipe.faces.framing import draw_pose
 from facepipe.faces.head import Head, load_head
 from facepipe.faces.look import Look, draw_look
-from facepipe.faces.morphable import MorphableModel, Pose
+from facepipe.faces.morphable import Pose
 from facepipe.faces.scene import SOURCE_PX, build_scene
 from facepipe.voxelise import voxelise
 
@@ -25,14 +25,14 @@ OVERSAMPLING = 2
 """Pixels drawn per pixel of the picture, along each side."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Face:
     """Everything that a seed determines except pixels.
 
     Attributes:
         seed: where it came from.
         who: the kind of person.
-        shape, expression: coefficients of the head.
+        shape, expression: coefficients of the head; vertices_mm: the mesh that they give.
         pose: in a picture of 450 px; z = 0 is the centre of the face part's depth range.
         look, camera: appearance.
         background_seed: of what lies behind.
@@ -42,6 +42,7 @@ class Face:
     who: Attributes
     shape: NDArray[np.float32]
     expression: NDArray[np.float32]
+    vertices_mm: NDArray[np.float32] = field(repr=False)
     pose: Pose
     look: Look
     camera: Camera
@@ -79,36 +80,25 @@ def sample(seed: int, head: Head | None = None) -> Face:
     pose = draw_pose(rng, head.model, vertices)
     look = draw_look(rng, who)
     camera = draw_camera(rng)
-    return Face(seed, who, shape, expression, pose, look, camera, int(rng.integers(2**31)))
+    return Face(seed, who, shape, expression, vertices, pose, look, camera, int(rng.integers(2**31)))
 
 
-def vertices_px(
-    face: Face, size_px: int = SOURCE_PX, model: MorphableModel | None = None
-) -> NDArray[np.float32]:
+def vertices_px(face: Face, size_px: int = SOURCE_PX) -> NDArray[np.float32]:
     """The posed mesh (V, 3) in the pixels of a picture of this size, z toward the camera."""
-    model = model or load_head().model
-    return _posed(face, model.mesh(face.shape, face.expression), size_px)
-
-
-def _posed(face: Face, vertices_mm: NDArray[np.float32], size_px: int) -> NDArray[np.float32]:
-    return np.asarray(face.pose.apply(vertices_mm, SOURCE_PX) * (size_px / SOURCE_PX), np.float32)
+    return np.asarray(face.pose.apply(face.vertices_mm, SOURCE_PX) * (size_px / SOURCE_PX), np.float32)
 
 
 def render(face: Face, size_px: int = SOURCE_PX, head: Head | None = None) -> NDArray[np.uint8]:
     """The picture of a face, uint8 RGB (S, S, 3)."""
     head = head or load_head()
-    return _render(face, head.model.mesh(face.shape, face.expression), size_px, head)
-
-
-def _render(face: Face, vertices_mm: NDArray[np.float32], size_px: int, head: Head) -> NDArray[np.uint8]:
     drawn_px = size_px * OVERSAMPLING
     layers = _hair_layers(face.look, size_px)
-    scene = build_scene(head, vertices_mm, face.pose, face.look, drawn_px, layers)
+    scene = build_scene(head, face.vertices_mm, face.pose, face.look, drawn_px, layers)
     drawing = draw(scene, face.look, drawn_px)
     light = cv2.resize(drawing.light, (size_px, size_px), interpolation=cv2.INTER_AREA)
     coverage = cv2.resize(drawing.coverage, (size_px, size_px), interpolation=cv2.INTER_AREA)[..., None]
     behind = background(np.random.default_rng(face.background_seed), size_px)
-    exposure = face.look.exposure * _target_level(face.look) / max(drawing.face_level, 1e-3)
+    exposure = face.look.exposure * target_level(face.look) / max(drawing.face_level, 1e-3)
     return photograph(light * np.float32(exposure) + behind * (1 - coverage), face.camera)
 
 
@@ -122,11 +112,10 @@ def example(
         whole_head: fill the whole head instead of the face part.
     """
     head = head or load_head()
-    vertices_mm = head.model.mesh(face.shape, face.expression)
-    vertices = _posed(face, vertices_mm, NETWORK_PX)
+    vertices = vertices_px(face, NETWORK_PX)
     solid = head.head_solid if whole_head else head.model.solid
     return Example(
-        _render(face, vertices_mm, NETWORK_PX, head),
+        render(face, NETWORK_PX, head),
         voxelise(vertices, solid, geometry),
         vertices[head.model.landmarks],
     )
@@ -135,9 +124,9 @@ def example(
 def _hair_layers(look: Look, size_px: int) -> int:
     """Enough shells that they are not seen one by one: about one for each two pixels of thickness."""
     thickness_px = look.hair_thickness_mm * (1 + look.hair_top) * 1.4 * size_px / SOURCE_PX
-    return int(np.clip(np.ceil(thickness_px / 1.7) + 2, 3, 4 if size_px <= NETWORK_PX else 10))
+    return int(np.clip(np.ceil(thickness_px / 1.7) + 2, 4, 4 if size_px <= NETWORK_PX else 10))
 
 
-def _target_level(look: Look) -> float:
-    """Cameras expose dark skin brighter than it is and pale skin darker, but not equally bright."""
+def target_level(look: Look) -> float:
+    """How bright the middle of the face becomes: dark skin is exposed brighter than it is, yet not as pale."""
     return 0.42 * float(np.exp(-1.25 * look.melanin))

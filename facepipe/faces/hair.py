@@ -16,6 +16,8 @@ CENTRE_MM = (0.0, 60.0, -70.0)
 
 EYE_LEVEL_MM = 26.0
 
+HAT_CLEARANCE_MM = 3.5
+
 
 def hair_mask(ops: Any, look: Any, place: Any) -> Any:
     """Where hair grows on the scalp, 0..1 with a soft hairline, (N,)."""
@@ -37,6 +39,16 @@ def hair_mask(ops: Any, look: Any, place: Any) -> Any:
 def above_hat_line_mm(look: Any, y: Any, z: Any) -> Any:
     """Height over the edge of a cap, which sits lower behind."""
     return y - EYE_LEVEL_MM - look.hat_line_mm - 0.18 * (z + 20.0)
+
+
+def hat_lift_mm(ops: Any, height: Any) -> Any:
+    """How far the knit stands off the skin at a height (N,) over the edge: a rolled rim, then a dome.
+
+    Below the edge it dives under the skin, which makes the line smooth.
+    """
+    rim = 2.5 * ops.exp(-(((height - 9.0) / 8.0) ** 2))
+    above = HAT_CLEARANCE_MM + rim + 0.05 * ops.clip(height, 0.0, 60.0)
+    return ops.where(height > 0.0, above, ops.clip(HAT_CLEARANCE_MM + height, -3.0, HAT_CLEARANCE_MM))
 
 
 def standing_mm(ops: Any, look: Any, place: Any) -> Any:

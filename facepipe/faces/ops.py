@@ -21,6 +21,7 @@ class NumpyOps:
     cos = staticmethod(np.cos)
     sin = staticmethod(np.sin)
     absolute = staticmethod(np.abs)
+    arctan2 = staticmethod(np.arctan2)
     where = staticmethod(np.where)
     clip = staticmethod(np.clip)
     noise = staticmethod(noise)

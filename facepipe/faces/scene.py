@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from facepipe.faces.hair import above_hat_line_mm, standing_mm
+from facepipe.faces.hair import above_hat_line_mm, hat_lift_mm, standing_mm
 from facepipe.faces.head import Head
 from facepipe.faces.labels import FRAME, HAT, LONG_HAIR, SKIN
 from facepipe.faces.look import Look
@@ -22,8 +22,6 @@ SOURCE_PX = 450
 """Side of the pictures in whose pixels poses are given, as in 300W-LP."""
 
 MASKS = ("sky", "lips", "eyelids", "ears", "lash")
-
-HAT_CLEARANCE_MM = 3.5
 
 HEM_MM = 400.0
 """How far the clothes go on below the head's lower edge."""
@@ -94,14 +92,7 @@ def build_scene(
     places.append(place[hem] + below)
     normals.append(outward[hem])
     masks.append(masks[0][hem])
-    band = np.arange(len(hem), dtype=np.int32)
-    after = np.roll(band, -1)
-    curtain = np.concatenate(
-        [
-            np.stack([hem, band + len(place), hem[after]], 1),
-            np.stack([hem[after], band + len(place), after + len(place)], 1),
-        ]
-    )
+    curtain = hem_band(head)
     triangles = [head.triangles[opaque], curtain]
     label = [head.label[opaque], np.full(len(curtain), SKIN, np.uint8)]
     lenses = np.zeros((0, 3), np.int32)
@@ -156,7 +147,7 @@ def _shells(
 ) -> list[Shell]:
     standing = standing_mm(NumpyOps, Values(look.arrays()), head.model.mean.T)
     grows = np.ascontiguousarray(head.scalp[(standing[head.scalp] > 0).any(1)])
-    drape = _drape_triangles(head) if look.long_hair else None
+    drape = drape_triangles(head) if look.long_hair else None
     shells = []
     if drape is not None:
         # The sheet has slits between its locks; a narrower copy behind closes them.
@@ -175,16 +166,33 @@ def _shells(
 
 def turn_body(head: Head, vertices_mm: NDArray[np.float32], pose: Pose) -> NDArray[np.float32]:
     """Turn the shoulders back toward the camera; nothing above the throat moves."""
+    pivot = np.array(NECK_MM, np.float32)
+    turned = (vertices_mm - pivot) @ body_rotation(pose).T + pivot
+    return np.asarray(vertices_mm + body_share(head) * (turned - vertices_mm), np.float32)
+
+
+def body_rotation(pose: Pose) -> NDArray[np.float32]:
+    """Turns the shoulders back, in the head's frame (3, 3)."""
     pitch, yaw, roll = BODY_SHARE
     body = replace(
         pose, pitch_rad=pose.pitch_rad * pitch, yaw_rad=pose.yaw_rad * yaw, roll_rad=pose.roll_rad * roll
     )
-    back = (pose.rotation().T @ body.rotation()).astype(np.float32)
-    pivot = np.array(NECK_MM, np.float32)
+    return (pose.rotation().T @ body.rotation()).astype(np.float32)
+
+
+def body_share(head: Head) -> NDArray[np.float32]:
+    """How far each vertex (V, 1) follows the body instead of the head."""
     share = np.clip((-head.model.mean[:, 1:2] - 95.0) / 75.0, 0.0, 1.0)
-    share = share * share * (3 - 2 * share)
-    turned = (vertices_mm - pivot) @ back.T + pivot
-    return np.asarray(vertices_mm + share * (turned - vertices_mm), np.float32)
+    return np.asarray(share * share * (3 - 2 * share), np.float32)
+
+
+def hem_band(head: Head) -> NDArray[np.int32]:
+    """Triangles between the skin's lower edge and its copy further down, which is numbered from V on."""
+    hem = np.array(head.hem)
+    band = np.arange(len(hem)) + len(head.model.mean)
+    after, band_after = np.roll(hem, -1), np.roll(band, -1)
+    pair = np.concatenate([np.stack([hem, band, after], 1), np.stack([after, band, band_after], 1)])
+    return np.asarray(pair, np.int32)
 
 
 def _hat(
@@ -193,14 +201,11 @@ def _hat(
     """A knitted cap: the scalp above a line, moved outwards with a rolled edge."""
     height = above_hat_line_mm(look, head.model.mean[:, 1], head.model.mean[:, 2])
     over = head.scalp[(height[head.scalp] > 0).any(1)]
-    roll = 2.5 * np.exp(-(((height - 9.0) / 8.0) ** 2))
-    lift = HAT_CLEARANCE_MM + roll + 0.05 * np.clip(height, 0, 60)
-    # Below the line the knit dives under the skin, which makes the edge smooth.
-    lift = np.where(height > 0, lift, np.maximum(HAT_CLEARANCE_MM + height, -3.0))
+    lift = hat_lift_mm(NumpyOps, height)
     return (vertices_mm + outward * lift[:, None]).astype(np.float32), np.ascontiguousarray(over)
 
 
-def _drape_triangles(head: Head) -> NDArray[np.int32]:
+def drape_triangles(head: Head) -> NDArray[np.int32]:
     """Long hair at the sides and behind; the rest of the sheet would cover the face."""
     sheet = head.triangles[head.label == LONG_HAIR]
     corners = head.model.mean[sheet]

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from facepipe.faces.labels import EYE_LEFT, EYE_RIGHT, FRAME, MOUTH, TEETH, TONGUE
+from facepipe.faces.labels import EYE_LEFT, EYE_RIGHT, FRAME, HAT, MOUTH, TEETH, TONGUE
 from facepipe.faces.ops import bump, dot, mix, sigmoid, smoothstep, unit
 
 PALE = (0.80, 0.615, 0.515)
@@ -92,8 +92,17 @@ def paint(ops: Any, look: Any, label: Any, place: Any, normal: Any, masks: Any) 
         translucent=(1.0 - shirt) * (1.0 - 0.5 * look.melanin),
     )
     _eyes(ops, look, label, place, surface)
-    _insides(ops, look, label, surface)
+    _insides(ops, label, surface)
+    _worn(ops, look, label, place, surface)
     return surface
+
+
+def through_lens(ops: Any, look: Any, behind: Any, place: Any) -> Any:
+    """What is seen through a spectacle lens at its points `place`: tinted if dark, with a soft reflection."""
+    sheen = ops.sin(place[0] * 0.09 + place[1] * 0.13 + look.noise_offset[0])
+    glare = ops.clip(sheen - 0.55, 0.0, 1.0)
+    seen = mix(behind * 0.95, behind * look.lens_colour * 2.0, 0.93 * look.dark_lenses)
+    return seen + look.sky * (0.02 + 0.12 * glare)
 
 
 def _triple(ops: Any, like: Any, r: float, g: float, b: float) -> Any:
@@ -226,7 +235,7 @@ def _eyes(ops: Any, look: Any, label: Any, place: Any, surface: Surface) -> None
     surface.translucent = ops.where(is_eye, 0.4, surface.translucent)
 
 
-def _insides(ops: Any, look: Any, label: Any, surface: Surface) -> None:
+def _insides(ops: Any, label: Any, surface: Surface) -> None:
     for kind, rgb, sky in (
         (TEETH, (0.62, 0.56, 0.46), 0.5),
         (TONGUE, (0.33, 0.10, 0.09), 0.3),
@@ -237,9 +246,17 @@ def _insides(ops: Any, look: Any, label: Any, surface: Surface) -> None:
         surface.colour = ops.where(here, tint, surface.colour)
         surface.open_sky = ops.where(here, sky, surface.open_sky)
         surface.shine = ops.where(here, 0.5 if rgb else 0.0, surface.shine)
+
+
+def _worn(ops: Any, look: Any, label: Any, place: Any, surface: Surface) -> None:
     frame = label == FRAME
     surface.colour = ops.where(frame, look.frame_colour + 0.0 * surface.colour, surface.colour)
     surface.shine = ops.where(frame, 1.5, surface.shine)
     surface.gloss = ops.where(frame, 60.0, surface.gloss)
     surface.open_sky = ops.where(frame, 0.9, surface.open_sky)
     surface.translucent = ops.where(frame, 0.0, surface.translucent)
+    cap = label == HAT
+    ribs = 0.85 + 0.15 * ops.sin(ops.arctan2(place[0], place[2] + 70.0) * 70.0)
+    surface.colour = ops.where(cap, look.hat_colour * ribs, surface.colour)
+    surface.shine = ops.where(cap, 0.0, surface.shine)
+    surface.open_sky = ops.where(cap, 0.85, surface.open_sky)
