@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import math
+import zipfile
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -80,7 +82,7 @@ class SampleDataset:
     def _truth(self) -> dict[str, NDArray]:
         path = self.root / TRUTH_FILE
         try:
-            with np.load(path) as stored:
+            with np.load(io.BytesIO(path.read_bytes()), allow_pickle=False) as stored:
                 return dict(stored)
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, zipfile.BadZipFile) as error:
             raise UsageError(f"{path}: cannot be read ({error}); reinstall facepipe") from error

@@ -128,5 +128,5 @@ def _hair_layers(look: Look, size_px: int) -> int:
 
 
 def target_level(look: Look) -> float:
-    """How bright the middle of the face becomes: dark skin is exposed brighter than it is, yet not as pale."""
+    """How bright the middle of the face becomes: dark skin is exposed brighter than it is, not as pale."""
     return 0.42 * float(np.exp(-1.25 * look.melanin))

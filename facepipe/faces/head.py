@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+import zipfile
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
@@ -84,10 +86,10 @@ def load_head(path: Path = HEAD_FILE) -> Head:
 @lru_cache(maxsize=2)
 def _load(path: Path) -> Head:
     try:
-        with np.load(path, allow_pickle=False) as stored:
+        with np.load(io.BytesIO(path.read_bytes()), allow_pickle=False) as stored:
             arrays = dict(stored)
         return _assemble(arrays)
-    except (OSError, ValueError, KeyError) as error:
+    except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
         raise WeightsError(f"{path}: the head cannot be read ({error}); reinstall facepipe") from error
 
 
