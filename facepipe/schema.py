@@ -68,3 +68,15 @@ SCORES = pa.schema(
 )
 
 CONDITION_COLUMNS = ("degradation", "low_px", "method", "regressor")
+
+TRAINING = pa.schema(
+    [
+        ("step", pa.int64()),
+        ("faces", pa.int64()),
+        ("seconds", pa.float64()),
+        ("learning_rate", pa.float64()),
+        ("loss", pa.float64()),
+        ("validation_iou", pa.float64()),
+        ("validation_depth_px", pa.float64()),
+    ]
+)

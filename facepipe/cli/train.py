@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from facepipe.cli.train_vrn import vrn
 from facepipe.degrade import DEGRADATIONS
 from facepipe.progress import progress
 
@@ -14,6 +15,9 @@ from facepipe.progress import progress
 @click.group()
 def train() -> None:
     """Train networks."""
+
+
+train.add_command(vrn)
 
 
 @train.command()

@@ -21,8 +21,9 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 
+from facepipe.checkpoint import load_checkpoint, save_checkpoint
 from facepipe.conventions import NETWORK_PX
-from facepipe.errors import UsageError, WeightsError
+from facepipe.errors import UsageError
 from facepipe.metrics.image import psnr_db
 from facepipe.superres.espcn import Espcn, EspcnResolver
 from facepipe.superres.material import Image8, Material, make_pair
@@ -157,28 +158,16 @@ class Trainer:
         return self.plan.learning_rate * (_FINAL_RATE_SHARE + (1 - _FINAL_RATE_SHARE) * falling)
 
     def _save(self) -> None:
-        self.checkpoint.parent.mkdir(parents=True, exist_ok=True)
-        temporary = self.checkpoint.with_suffix(".part")
         state = {
-            "plan": asdict(self.plan),
             "step": self.step,
             "seconds": self.seconds,
             "network": self.network.state_dict(),
             "optimiser": self.optimiser.state_dict(),
         }
-        torch.save(state, temporary)
-        temporary.replace(self.checkpoint)
+        save_checkpoint(self.checkpoint, asdict(self.plan), state)
 
     def _resume(self) -> None:
-        try:
-            state = torch.load(self.checkpoint, map_location=self.device, weights_only=True)
-            plan = state["plan"]
-        except Exception as error:  # torch raises a dozen kinds on damaged files
-            raise WeightsError(f"{self.checkpoint}: damaged ({error}); delete it to start anew") from error
-        if plan != asdict(self.plan):
-            raise UsageError(
-                f"{self.checkpoint}: belongs to another training ({plan}); delete it or choose another --out"
-            )
+        state = load_checkpoint(self.checkpoint, asdict(self.plan), self.device)
         self.network.load_state_dict(state["network"])
         self.optimiser.load_state_dict(state["optimiser"])
         self.step, self.seconds = state["step"], state["seconds"]

@@ -75,7 +75,7 @@ def get_regressor(name: str) -> Regressor:
             f"{file.path}: architecture {file.info.architecture!r} is none of {', '.join(ARCHITECTURES)}; "
             "it may need a newer facepipe"
         )
-    return WeightsRegressor(name, file, _geometry(file))
+    return WeightsRegressor(name, file, read_geometry(file))
 
 
 def known_regressors() -> list[str]:
@@ -102,7 +102,12 @@ def resolve_regressors(names: Iterable[str]) -> list[str]:
     return list(dict.fromkeys(resolved))
 
 
-def _geometry(file: WeightsFile) -> VolumeGeometry:
+def read_geometry(file: WeightsFile) -> VolumeGeometry:
+    """The geometry of the volumes of a regressor's weights.
+
+    Raises:
+        WeightsError: their description has none, or an absurd one.
+    """
     values = dict(file.info.geometry or {})
     try:
         values["spacing"] = tuple(float(value) for value in values["spacing"])

@@ -55,8 +55,15 @@ class HourglassRegressor:
         return run_batched(self._forward, images, self._device)
 
     def _forward(self, images: torch.Tensor) -> torch.Tensor:
-        scaled = images.permute(0, 3, 1, 2).float() / 127.5 - 1
-        logits = self._network(scaled)[-1]
-        side = self._geometry.size
-        logits = functional.interpolate(logits, size=(side, side), mode="bilinear", align_corners=False)
-        return logits.sigmoid_().mul_(255).round_().to(torch.uint8)
+        return to_occupancy(self._network(to_input(images))[-1], self._geometry.size)
+
+
+def to_input(images: torch.Tensor) -> torch.Tensor:
+    """Bring uint8 RGB (N, H, W, 3) to what hourglass networks read: float32 (N, 3, H, W) in -1..1."""
+    return images.permute(0, 3, 1, 2).float() / 127.5 - 1
+
+
+def to_occupancy(logits: torch.Tensor, side: int) -> torch.Tensor:
+    """Bring float logits (N, D, h, w) to uint8 occupancy (N, D, side, side)."""
+    logits = functional.interpolate(logits, size=(side, side), mode="bilinear", align_corners=False)
+    return logits.sigmoid_().mul_(255).round_().to(torch.uint8)

@@ -1,0 +1,56 @@
+"""The networks that `facepipe train vrn` trains."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from facepipe.conventions import VOLUME_DEPTH, VolumeGeometry
+from facepipe.registry import unknown
+
+STEM_STRIDE = 4
+"""Pixels of the image for one cell of the grid on which hourglass networks predict."""
+
+
+@dataclass(frozen=True)
+class TrainableArchitecture:
+    """A network with the volumes that it learns to give.
+
+    Attributes:
+        name: what `--arch` calls it.
+        architecture: one of `regressors.ARCHITECTURES`.
+        arguments: of its class.
+        geometry: of its volumes.
+    """
+
+    name: str
+    architecture: str
+    arguments: Mapping[str, int]
+    geometry: VolumeGeometry
+
+    @property
+    def target_px(self) -> int:
+        """Side of the grid on which it predicts and is supervised."""
+        return self.geometry.size // STEM_STRIDE
+
+
+TRAINABLE = (
+    TrainableArchitecture(
+        "compact",
+        "hourglass",
+        {"channels": 128, "stages": 1, "depth": 4, "slices": VOLUME_DEPTH},
+        VolumeGeometry(),
+    ),
+)
+
+
+def trainable(name: str) -> TrainableArchitecture:
+    """Return the architecture of a name.
+
+    Raises:
+        UsageError: there is none.
+    """
+    for architecture in TRAINABLE:
+        if architecture.name == name:
+            return architecture
+    raise unknown("architecture", name, [architecture.name for architecture in TRAINABLE])

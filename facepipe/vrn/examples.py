@@ -1,0 +1,156 @@
+"""What regressors are trained on: blocks of faces from seeds, each face in several views.
+
+A block depends on recipe and number alone, so that any number of processes gives the same training, and
+a resumed training makes its current block again.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+from collections import deque
+from collections.abc import Iterator
+from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass, replace
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from facepipe.conventions import NETWORK_PX, VolumeGeometry
+from facepipe.errors import EnvironmentTroubleError, UsageError
+from facepipe.faces.factory import render, sample, vertices_px
+from facepipe.faces.head import load_head
+from facepipe.faces.seeds import face_seed
+from facepipe.voxelise import voxelise
+from facepipe.vrn.augment import draw_similarity, rephotograph
+
+FACES_PER_SEED = 2**20
+"""Room for the faces of one training seed within the seeds for training."""
+
+SAMPLES_PER_CELL = 2
+"""Columns filled per cell of a target along x and y: its occupancy has five levels."""
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """What blocks are made of.
+
+    Attributes:
+        seed: of the training, 0 <= seed < 2**20.
+        geometry: of the volumes that the regressor will give.
+        target_px: side of the grid on which the network predicts.
+        faces: faces a block.
+        views: how often each face appears in its block, moved and photographed anew each time.
+    """
+
+    seed: int
+    geometry: VolumeGeometry
+    target_px: int
+    faces: int = 64
+    views: int = 4
+
+    def __post_init__(self) -> None:
+        """Refuse what cannot be made."""
+        if not 0 <= self.seed < FACES_PER_SEED:
+            raise UsageError(f"--seed {self.seed}: expected 0 to {FACES_PER_SEED - 1}")
+        if self.faces < 1 or self.views < 1:
+            raise UsageError(f"{self.faces} faces in {self.views} views: both must be 1 or more")
+
+    @property
+    def length(self) -> int:
+        """Examples of a block."""
+        return self.faces * self.views
+
+
+@dataclass(frozen=True, eq=False)
+class Block:
+    """Examples in the order in which they are trained on.
+
+    Attributes:
+        images: uint8 RGB (N, 128, 128, 3).
+        targets: uint8 (N, D, h, w), occupancy of the cells that the network predicts, 255 = full.
+    """
+
+    images: NDArray[np.uint8]
+    targets: NDArray[np.uint8]
+
+
+def make_block(recipe: Recipe, number: int) -> Block:
+    """Make a block of a training."""
+    cv2.setNumThreads(1)
+    head = load_head()
+    rng = np.random.default_rng((recipe.seed, number))
+    first = recipe.seed * FACES_PER_SEED + number * recipe.faces
+    faces = [sample(face_seed("train", first + index), head) for index in range(recipe.faces)]
+    pictures = [render(face, NETWORK_PX, head) for face in faces]
+    meshes = [vertices_px(face, NETWORK_PX) for face in faces]
+    # Each face once before any comes again.
+    order = np.concatenate([rng.permutation(recipe.faces) for _ in range(recipe.views)])
+    images, targets = [], []
+    for index in order:
+        change = draw_similarity(rng)
+        images.append(rephotograph(change.image(pictures[index]), rng))
+        vertices = change.points(meshes[index])
+        targets.append(target(vertices, head.model.solid, recipe.geometry, recipe.target_px))
+    return Block(np.stack(images), np.stack(targets))
+
+
+def target(
+    vertices: NDArray[np.floating], solid: NDArray[np.integer], geometry: VolumeGeometry, side_px: int
+) -> NDArray[np.uint8]:
+    """Occupancy of the columns of a coarse grid over the same space as a geometry's.
+
+    Args:
+        vertices: (V, 3), reference pixels.
+        solid: (T, 3), a closed surface.
+        geometry: of the full volume.
+        side_px: side of the coarse grid.
+
+    Returns:
+        uint8 (D, side, side): the mean over `SAMPLES_PER_CELL` squared columns a cell.
+    """
+    fine = side_px * SAMPLES_PER_CELL
+    spacing_z = geometry.spacing[0] * fine / geometry.size
+    volume = voxelise(vertices, solid, replace(geometry, size=fine, spacing=(spacing_z, 1.0, 1.0)))
+    total = np.zeros((geometry.depth, side_px, side_px), np.uint16)
+    for y in range(SAMPLES_PER_CELL):
+        for x in range(SAMPLES_PER_CELL):
+            total += volume[:, y::SAMPLES_PER_CELL, x::SAMPLES_PER_CELL]
+    return (total // SAMPLES_PER_CELL**2).astype(np.uint8)
+
+
+def blocks(recipe: Recipe, first: int, workers: int) -> Iterator[Block]:
+    """Make blocks from a number on, for ever, in order and ahead of time.
+
+    Args:
+        recipe: what they are made of.
+        first: number of the first block.
+        workers: processes that make them; 0 makes them here, when they are asked for.
+
+    Raises:
+        EnvironmentTroubleError: a process was killed.
+    """
+    if workers == 0:
+        while True:
+            yield make_block(recipe, first)
+            first += 1
+    context = multiprocessing.get_context("spawn")
+    pool = ProcessPoolExecutor(workers, mp_context=context)
+    waiting: deque[Future[Block]] = deque()
+    try:
+        for number in range(first, first + workers + 1):
+            waiting.append(pool.submit(make_block, recipe, number))
+        following = first + workers + 1
+        while True:
+            block = waiting.popleft().result()
+            waiting.append(pool.submit(make_block, recipe, following))
+            following += 1
+            yield block
+    except BrokenProcessPool as error:
+        raise EnvironmentTroubleError(
+            "a process that makes faces was killed, perhaps for want of memory; the same command goes on "
+            "from the last checkpoint, use fewer --workers"
+        ) from error
+    finally:
+        pool.shutdown(wait=False, cancel_futures=True)

@@ -1,0 +1,78 @@
+"""The faces on which a training is judged while it runs: always the same ones, never trained on."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from facepipe.conventions import NETWORK_PX, VolumeGeometry
+from facepipe.faces.factory import render, sample, vertices_px
+from facepipe.faces.head import load_head
+from facepipe.faces.seeds import face_seed
+from facepipe.metrics.geometry import front_surface_errors, volume_iou
+from facepipe.volume import front_depth
+from facepipe.voxelise import voxelise
+from facepipe.vrn.hourglass import HourglassNetwork
+from facepipe.vrn.volumes import to_input, to_occupancy
+
+
+@dataclass(frozen=True, eq=False)
+class ValidationFaces:
+    """Pictures with their meshes.
+
+    Attributes:
+        images: uint8 RGB (N, 128, 128, 3).
+        vertices: float32 (N, V, 3), reference pixels.
+        solid: int32 (T, 3).
+    """
+
+    images: NDArray[np.uint8]
+    vertices: NDArray[np.float32]
+    solid: NDArray[np.int32]
+
+
+@dataclass(frozen=True)
+class ValidationScore:
+    """Means over validation faces.
+
+    Attributes:
+        iou: intersection over union of the volumes.
+        depth_px: root mean square error of the front surface, reference pixels; NaN where no face has one.
+    """
+
+    iou: float
+    depth_px: float
+
+
+def make_validation_faces(count: int) -> ValidationFaces:
+    """Make the first faces of the validation seeds."""
+    head = load_head()
+    faces = [sample(face_seed("validation", index), head) for index in range(count)]
+    return ValidationFaces(
+        np.stack([render(face, NETWORK_PX, head) for face in faces]),
+        np.stack([vertices_px(face, NETWORK_PX) for face in faces]),
+        head.model.solid,
+    )
+
+
+def validate(
+    network: HourglassNetwork, faces: ValidationFaces, geometry: VolumeGeometry, device: torch.device
+) -> ValidationScore:
+    """Score a network as it is, in evaluation mode, which it leaves as it was."""
+    training = network.training
+    network.eval()
+    ious, depths = [], []
+    for image, vertices in zip(faces.images, faces.vertices, strict=True):
+        with torch.inference_mode():
+            logits = network(to_input(torch.from_numpy(image[None]).to(device)))[-1]
+            volume = to_occupancy(logits.float(), geometry.size)[0].cpu().numpy()
+        truth = voxelise(vertices, faces.solid, geometry)
+        ious.append(volume_iou(volume, truth))
+        depth_px, _ = front_surface_errors(front_depth(volume, geometry), front_depth(truth, geometry))
+        if depth_px is not None:
+            depths.append(depth_px)
+    network.train(training)
+    return ValidationScore(float(np.mean(ious)), float(np.mean(depths)) if depths else float("nan"))
