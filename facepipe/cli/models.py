@@ -10,6 +10,7 @@ from typing import Any
 import click
 import numpy as np
 
+from facepipe.cli.evaluate import evaluate
 from facepipe.errors import UsageError, WeightsError
 from facepipe.superres.methods import known_methods
 from facepipe.superres.recognise import recognise_superres
@@ -38,7 +39,10 @@ DESCRIBABLE = ("degradation", "licence", "source", "training", "figures", "geome
 
 @click.group()
 def models() -> None:
-    """List and import weights."""
+    """List, import and judge weights."""
+
+
+models.add_command(evaluate)
 
 
 @models.command("list")

@@ -55,12 +55,13 @@ def vrn(
     import torch
 
     from facepipe.inference import open_device
-    from facepipe.vrn.initial import initial_tensors, open_initial
+    from facepipe.vrn.initial import initial_tensors
     from facepipe.vrn.plan import TrainingPlan
+    from facepipe.vrn.regressors import open_regressor
     from facepipe.vrn.train import Setting, Trainer
     from facepipe.weights import model_card
 
-    initial = open_initial(init) if init else None
+    initial = open_regressor(init).file if init else None
     plan = TrainingPlan(
         name or f"vrn-{arch}",
         arch,

@@ -2,36 +2,14 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from facepipe.conventions import VolumeGeometry
-from facepipe.errors import UsageError, WeightsError
-from facepipe.vrn.regressors import get_regressor, read_geometry
-from facepipe.weights import WeightsFile, find_weights, load_tensors, open_weights
-
-
-def open_initial(name_or_file: str) -> WeightsFile:
-    """Find the weights that `--init` names: a regressor, or a file with a suffix or a folder in its name.
-
-    Raises:
-        UsageError: there is no such regressor.
-        WeightsError: the file is missing, damaged or no regressor.
-    """
-    path = Path(name_or_file)
-    if path.suffix == ".safetensors" or len(path.parts) > 1:
-        file = open_weights(path)
-        if file.info.kind != "regressor":
-            raise WeightsError(f"{path}: weights of kind {file.info.kind!r}, a regressor is needed")
-        return file
-    get_regressor(name_or_file)
-    found = find_weights(name_or_file, "regressor")
-    if found is None:
-        raise UsageError(f"--init {name_or_file}: no regressor of that name")
-    return found
+from facepipe.vrn.regressors import read_geometry
+from facepipe.weights import WeightsFile, load_tensors
 
 
 def initial_tensors(file: WeightsFile, geometry: VolumeGeometry) -> dict[str, NDArray[Any]]:

@@ -10,12 +10,13 @@ import hashlib
 import json
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
+from pathlib import Path
 
 from facepipe.conventions import VolumeGeometry
 from facepipe.errors import WeightsError
 from facepipe.registry import unknown
-from facepipe.vrn.base import Regressor, VolumeRegressor
-from facepipe.weights import WeightsFile, find_weights, list_weights
+from facepipe.vrn.base import VolumeRegressor
+from facepipe.weights import WeightsFile, find_weights, list_weights, open_weights
 
 ARCHITECTURES = ("hourglass",)
 """Every architecture that weights of kind 'regressor' may have."""
@@ -60,7 +61,7 @@ def _built(fingerprint: str, file: WeightsFile, geometry: VolumeGeometry, device
     return HourglassRegressor(file, geometry, device)
 
 
-def get_regressor(name: str) -> Regressor:
+def get_regressor(name: str) -> WeightsRegressor:
     """Return the regressor of a name.
 
     Raises:
@@ -70,6 +71,25 @@ def get_regressor(name: str) -> Regressor:
     file = find_weights(name, "regressor")
     if file is None:
         raise unknown("regressor", name, [*known_regressors(), "none"])
+    return _regressor(name, file)
+
+
+def open_regressor(name_or_file: str) -> WeightsRegressor:
+    """Return the regressor of a name, or that of a weights file (`*.safetensors`) which was not imported.
+
+    Raises:
+        UsageError: there is none of that name.
+        WeightsError: the weights are damaged, of another kind or of an unknown architecture.
+    """
+    if not name_or_file.endswith(".safetensors"):
+        return get_regressor(name_or_file)
+    file = open_weights(Path(name_or_file))
+    if file.info.kind != "regressor":
+        raise WeightsError(f"{file.path}: weights of kind {file.info.kind!r}; a regressor is needed here")
+    return _regressor(file.info.name, file)
+
+
+def _regressor(name: str, file: WeightsFile) -> WeightsRegressor:
     if file.info.architecture not in ARCHITECTURES:
         raise WeightsError(
             f"{file.path}: architecture {file.info.architecture!r} is none of {', '.join(ARCHITECTURES)}; "

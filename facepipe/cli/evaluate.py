@@ -1,0 +1,93 @@
+"""`facepipe models evaluate`: how good a regressor is."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING
+
+import click
+
+from facepipe.conventions import VolumeGeometry
+from facepipe.datasets.base import Dataset
+from facepipe.datasets.crops import CROP_MODES, crop_for
+from facepipe.degrade import make_reference
+from facepipe.errors import SampleError, UsageError
+from facepipe.progress import progress
+from facepipe.stages import make_truth_volume, truth_in_crop
+from facepipe.vrn.regressors import open_regressor
+
+if TYPE_CHECKING:
+    from facepipe.vrn.evaluate import Case, Mean
+
+
+@click.command()
+@click.argument("regressor", metavar="NAME|FILE")
+@click.option("--dataset", help="Folder or archive of a data set with truth, or 'sample'.")
+@click.option("--faces", type=int, default=0, help="Instead: this many faces made from the seeds for tests.")
+@click.option("--crop", type=click.Choice(CROP_MODES), default="full", show_default=True, help="Part seen.")
+@click.option("--limit", type=int, help="Take only the first samples of the data set.")
+@click.option("--device", default="cpu", show_default=True, help="Device of torch.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def evaluate(
+    regressor: str, dataset: str | None, faces: int, crop: str, limit: int | None, device: str, as_json: bool
+) -> None:
+    """Compare a regressor's volumes of reference images with the truth.
+
+    Prints the mean over images of every figure that the truth allows, with its 95 % interval (bootstrap
+    over images), in all and for ranges of yaw.
+    """
+    from facepipe.datasets.catalog import open_dataset
+    from facepipe.vrn import evaluate as evaluation
+
+    if (dataset is None) == (faces < 1):
+        raise UsageError("give either --dataset DIR or --faces N, N above 0")
+    chosen = open_regressor(regressor)
+    network = chosen.build(device)
+    if dataset is None:
+        cases, total = evaluation.factory_cases(faces, chosen.geometry), faces
+    else:
+        opened = open_dataset(dataset)
+        total = min(len(opened.refs()), limit or len(opened.refs()))
+        cases = _cases(opened, crop, total, chosen.geometry)
+    with progress("images", total) as advance:
+        results = evaluation.evaluate(network, chosen.geometry, _counted(cases, advance))
+    if not results:
+        raise UsageError(f"{dataset}: none of its {total} samples can be used")
+    tables = {"all": evaluation.summarise([figures for _, figures in results]), **evaluation.by_yaw(results)}
+    if as_json:
+        click.echo(json.dumps({name: evaluation.as_card(means) for name, means in tables.items()}, indent=1))
+    else:
+        click.echo("\n\n".join(_text(name, means) for name, means in tables.items()))
+
+
+def _cases(dataset: Dataset, crop_mode: str, count: int, geometry: VolumeGeometry) -> Iterator[Case]:
+    from facepipe.vrn.evaluate import Case
+
+    topology = dataset.topology()
+    for ref in dataset.refs()[:count]:
+        try:
+            sample = dataset.load(ref)
+            crop = crop_for(sample, crop_mode)
+        except SampleError as error:
+            click.echo(f"left out: {ref.sample_id}, {error}", err=True)
+            continue
+        truth = truth_in_crop(sample.truth, crop)
+        volume = None
+        if topology is not None and truth.vertices is not None:
+            volume = make_truth_volume(truth, topology, geometry)
+        yield Case(make_reference(crop.cut(sample.image)), truth, volume, sample.yaw_deg)
+
+
+def _counted(cases: Iterator[Case], advance: Callable[[int], None]) -> Iterator[Case]:
+    for case in cases:
+        yield case
+        advance(1)
+
+
+def _text(name: str, means: dict[str, Mean]) -> str:
+    lines = [
+        f"  {figure:<22} {mean.value:8.4f}   {mean.low:.4f} to {mean.high:.4f}   {mean.images} images"
+        for figure, mean in means.items()
+    ]
+    return "\n".join([name, *lines])

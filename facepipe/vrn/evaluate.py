@@ -1,0 +1,185 @@
+"""How good a regressor is: figures of single images, and their means with intervals."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, fields
+from itertools import pairwise
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from facepipe.conventions import VolumeGeometry
+from facepipe.faces.factory import example, sample
+from facepipe.faces.head import load_head
+from facepipe.faces.seeds import face_seed
+from facepipe.metrics.faces import INNER_LANDMARKS, MIN_LANDMARKS, depth_at
+from facepipe.metrics.geometry import front_surface_errors, volume_iou
+from facepipe.truth import Truth
+from facepipe.volume import front_depth
+from facepipe.vrn.base import VolumeRegressor
+
+RESAMPLES = 2000
+YAW_LIMITS_DEG = (0.0, 30.0, 60.0, 181.0)
+
+
+@dataclass(frozen=True, eq=False)
+class Case:
+    """An image and what is known about it.
+
+    Attributes:
+        image: uint8 RGB (128, 128, 3).
+        truth: in reference coordinates.
+        volume: the filled truth in the regressor's geometry, None where there is no dense truth.
+        yaw_deg: None where unknown.
+    """
+
+    image: NDArray[np.uint8]
+    truth: Truth
+    volume: NDArray[np.uint8] | None = None
+    yaw_deg: float | None = None
+
+
+@dataclass(frozen=True)
+class Figures:
+    """Figures of one image; None where the truth does not give one, or the prediction leaves it undefined.
+
+    Attributes:
+        iou: intersection over union with the filled truth.
+        depth_rmse_px: of the front surface, over the pixels where both have one.
+        landmark_depth_error: mean |dz - median dz| over the inner 51 landmarks in the predicted silhouette,
+            over sqrt(w h) of all 68 landmarks' box.
+        flat_depth_error: the same of a surface without depth: what knowing nothing gives.
+        landmark_correlation: Pearson's, of predicted and true depths of the same landmarks.
+        hull_coverage: share of the pixels in the convex hull of the 68 landmarks that are in the silhouette.
+    """
+
+    iou: float | None = None
+    depth_rmse_px: float | None = None
+    landmark_depth_error: float | None = None
+    flat_depth_error: float | None = None
+    landmark_correlation: float | None = None
+    hull_coverage: float | None = None
+
+
+@dataclass(frozen=True)
+class Mean:
+    """A mean over images.
+
+    Attributes:
+        value: the mean.
+        low, high: its 95 % interval, by bootstrap over images.
+        images: how many images have the figure.
+    """
+
+    value: float
+    low: float
+    high: float
+    images: int
+
+
+def factory_cases(count: int, geometry: VolumeGeometry) -> Iterator[Case]:
+    """Make the first faces of the test seeds, on which no training looks."""
+    head = load_head()
+    for index in range(count):
+        face = sample(face_seed("test", index), head)
+        made = example(face, geometry, head)
+        truth = Truth("landmarks3d", None, made.landmarks)
+        yield Case(made.image, truth, made.volume, float(np.degrees(face.pose.yaw_rad)))
+
+
+def evaluate(
+    regressor: VolumeRegressor, geometry: VolumeGeometry, cases: Iterable[Case]
+) -> list[tuple[Case, Figures]]:
+    """Regress images one by one and compare them with what is known."""
+    return [(case, compare(regressor(case.image[None])[0], geometry, case)) for case in cases]
+
+
+def compare(volume: NDArray[np.uint8], geometry: VolumeGeometry, case: Case) -> Figures:
+    """Compare a volume (D, H, W) with what is known about its image."""
+    depth = front_depth(volume, geometry)
+    found: dict[str, float | None] = {}
+    if case.volume is not None:
+        found["iou"] = volume_iou(volume, case.volume)
+        found["depth_rmse_px"], _ = front_surface_errors(depth, front_depth(case.volume, geometry))
+    landmarks = case.truth.landmarks
+    if landmarks is not None:
+        found["hull_coverage"] = _hull_coverage(depth, landmarks / geometry.reference_px)
+        if landmarks.shape[1] == 3:
+            found |= _landmark_depth(depth, landmarks.astype(np.float64), geometry.reference_px)
+    return Figures(**found)
+
+
+def _landmark_depth(
+    depth: NDArray[np.float32], landmarks: NDArray[np.float64], pixel_px: float
+) -> dict[str, float | None]:
+    inner = landmarks[INNER_LANDMARKS]
+    predicted = depth_at(depth, inner / pixel_px)
+    counts = np.isfinite(predicted)
+    size_px = float(np.sqrt(np.prod(np.ptp(landmarks[:, :2], axis=0))))
+    if np.count_nonzero(counts) < MIN_LANDMARKS or size_px == 0:
+        return {}
+    z, predicted = inner[counts, 2], predicted[counts]
+    correlation = None
+    if np.ptp(z) > 0 and np.ptp(predicted) > 0:
+        correlation = float(np.corrcoef(z, predicted)[0, 1])
+    return {
+        "landmark_depth_error": _spread(predicted - z) / size_px,
+        "flat_depth_error": _spread(z) / size_px,
+        "landmark_correlation": correlation,
+    }
+
+
+def _spread(values: NDArray[np.float64]) -> float:
+    return float(np.abs(values - np.median(values)).mean())
+
+
+def _hull_coverage(depth: NDArray[np.float32], points: NDArray[np.floating]) -> float | None:
+    """Share of the pixels with their centre in the hull of points (68, 2 or 3) that have a surface."""
+    hull = cv2.convexHull(points[:, :2].astype(np.float32))
+    steps = 8  # bits of a pixel's fraction; OpenCV counts pixel centres at whole numbers
+    fixed = np.rint((hull - 0.5) * 2**steps).astype(np.int32)
+    inside = cv2.fillConvexPoly(np.zeros(depth.shape, np.uint8), fixed, 1, shift=steps) > 0
+    if not inside.any():
+        return None
+    return float(np.isfinite(depth[inside]).mean())
+
+
+def summarise(figures: Sequence[Figures]) -> dict[str, Mean]:
+    """Means of every figure that some image has."""
+    means = {}
+    for field in fields(Figures):
+        values = np.array([v for v in (getattr(one, field.name) for one in figures) if v is not None])
+        if len(values):
+            means[field.name] = mean_of(values)
+    return means
+
+
+def mean_of(values: NDArray[np.float64]) -> Mean:
+    """The mean of values (N,), N > 0, with its interval."""
+    draws = np.random.default_rng(0).integers(len(values), size=(RESAMPLES, len(values)))
+    low, high = np.quantile(values[draws].mean(axis=1), (0.025, 0.975))
+    return Mean(float(values.mean()), float(low), float(high), len(values))
+
+
+def by_yaw(results: Sequence[tuple[Case, Figures]]) -> dict[str, dict[str, Mean]]:
+    """Means for ranges of |yaw|, of the images whose yaw is known."""
+    tables = {}
+    for low, high in pairwise(YAW_LIMITS_DEG):
+        chosen = [
+            figures
+            for case, figures in results
+            if case.yaw_deg is not None and low <= abs(case.yaw_deg) < high
+        ]
+        if chosen:
+            name = f"|yaw| below {high:.0f}" if low == 0 else f"|yaw| {low:.0f} to {min(high, 180):.0f}"
+            tables[name] = summarise(chosen)
+    return tables
+
+
+def as_card(means: Mapping[str, Mean]) -> dict[str, object]:
+    """Means as plain values for a description: value, interval and number of images."""
+    return {
+        name: {key: round(value, 4) for key, value in asdict(mean).items()} for name, mean in means.items()
+    }
