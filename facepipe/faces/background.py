@@ -25,7 +25,7 @@ PALETTES: tuple[tuple[tuple[float, float, float], ...], ...] = (
 
 def background(rng: np.random.Generator, size_px: int) -> Picture:
     """Draw a background (S, S, 3), linear, about 0..1."""
-    work = min(size_px, 160)
+    work = min(size_px * 3 // 4, 160)
     kind = str(rng.choice(("plain", "room", "outdoors", "crowded"), p=(0.22, 0.3, 0.28, 0.2)))
     colours = np.array(PALETTES[int(rng.integers(len(PALETTES)))], np.float32)
     if kind == "plain":

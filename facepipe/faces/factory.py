@@ -24,6 +24,9 @@ from facepipe.voxelise import voxelise
 OVERSAMPLING = 2
 """Pixels drawn per pixel of the picture, along each side."""
 
+HAIR_LAYERS = 3
+"""Shells of hair in pictures of network size."""
+
 
 @dataclass(frozen=True, eq=False)
 class Face:
@@ -123,8 +126,10 @@ def example(
 
 def _hair_layers(look: Look, size_px: int) -> int:
     """Enough shells that they are not seen one by one: about one for each two pixels of thickness."""
+    if size_px <= NETWORK_PX:
+        return HAIR_LAYERS
     thickness_px = look.hair_thickness_mm * (1 + look.hair_top) * 1.4 * size_px / SOURCE_PX
-    return int(np.clip(np.ceil(thickness_px / 1.7) + 2, 4, 4 if size_px <= NETWORK_PX else 10))
+    return int(np.clip(np.ceil(thickness_px / 1.7) + 1, HAIR_LAYERS, 9))
 
 
 def target_level(look: Look) -> float:

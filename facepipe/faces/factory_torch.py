@@ -17,7 +17,7 @@ from facepipe.faces.attributes import draw_attributes
 from facepipe.faces.background import background
 from facepipe.faces.camera_torch import photograph_batch
 from facepipe.faces.draw import METERED_MM, METERED_RADIUS_MM, UNMETERED_LEVEL
-from facepipe.faces.factory import OVERSAMPLING, Face, target_level
+from facepipe.faces.factory import HAIR_LAYERS, OVERSAMPLING, Face, target_level
 from facepipe.faces.hair import (
     above_hat_line_mm,
     drape,
@@ -51,7 +51,6 @@ from facepipe.faces.worn import Glasses, glasses
 
 Tensor = torch.Tensor
 
-HAIR_LAYERS = 4
 POOL_PICTURES = 96
 """Backgrounds drawn once; flips and brightness make each of them many."""
 
@@ -231,7 +230,7 @@ class TorchFactory:
         )
         shell(torch.where(wears, inner, head[:, :1]), self._drape, 0.0, True)
         for k in range(HAIR_LAYERS):
-            share = k / (HAIR_LAYERS - 1)
+            share = (k + 1) / HAIR_LAYERS
             if k % 2 == 0:
                 sheet = head + outward * (9.0 * share)
                 shell(torch.where(wears, sheet, head[:, :1]), self._drape, share, True)

@@ -9,7 +9,8 @@ from __future__ import annotations
 from typing import Any
 
 from facepipe.faces.ops import bump, dot, mix, smoothstep, unit
-from facepipe.faces.skin import Surface, beard_zone
+from facepipe.faces.skin import beard_zone
+from facepipe.faces.surface import Surface
 
 CENTRE_MM = (0.0, 60.0, -70.0)
 """Middle of the skull: strands run along the great circles from the crown around it."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from facepipe.faces.ops import dot, unit
-from facepipe.faces.skin import Surface
+from facepipe.faces.surface import Surface
 
 VIEW = (0.0, 0.0, 1.0)
 

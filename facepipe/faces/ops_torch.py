@@ -74,6 +74,10 @@ class BatchValues:
         self._owner = owner
         self._gathered: dict[str, Tensor] = {}
 
+    def subset(self, where: Tensor) -> BatchValues:
+        """The values for some of the fragments (N,) bool."""
+        return BatchValues(self._entries, self._owner[where])
+
     def __getattr__(self, name: str) -> Tensor:
         if name.startswith("_") or name not in self._entries:
             raise AttributeError(name)

@@ -154,7 +154,7 @@ def _shells(
         inner = vertices_mm * np.array([0.91, 1, 1], np.float32) - np.array([0, 0, 6], np.float32)
         shells.append(Shell(project(inner), drape, 0.0, True))
     for k in range(count):
-        share = k / (count - 1)
+        share = (k + 1) / count
         if drape is not None and k % 2 == 0:
             sheet = vertices_mm + outward * np.float32(9.0 * share)
             shells.append(Shell(project(sheet), drape, share, True))

@@ -1,4 +1,4 @@
-"""What the head's surfaces look like before light: colour, gloss and fine relief at each fragment.
+"""What skin and clothes look like before light: colour, gloss and fine relief at each fragment.
 
 Positions are those of the mean head in millimetres (x to the image's right, y up, z to the camera): a
 texture space that follows identity and expression.
@@ -6,42 +6,22 @@ texture space that follows identity and expression.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
-from facepipe.faces.labels import EYE_LEFT, EYE_RIGHT, FRAME, HAT, MOUTH, TEETH, TONGUE
-from facepipe.faces.ops import bump, dot, mix, sigmoid, smoothstep, unit
+from facepipe.faces.inlays import paint_inlays
+from facepipe.faces.ops import bump, mix, sigmoid, smoothstep, unit
+from facepipe.faces.surface import Surface
 
 PALE = (0.80, 0.615, 0.515)
 """Linear reflectance of skin without melanin or blood."""
+
+NATURAL_LIPS = (0.92, 0.60, 0.62)
+"""Reflectance of lips relative to the skin around them."""
 
 MELANIN_DEPTH = (2.35, 2.75, 3.05)
 BLOOD_DEPTH = (0.10, 0.62, 0.55)
 """Optical depths of full melanin and blood in red, green and blue: chosen so that the range runs from
 sRGB (222, 190, 172) to (72, 50, 40), the ends of common skin tone scales."""
-
-EYE_CENTRE_MM = (28.8, 27.4, -1.1)
-IRIS_RAD = 0.42
-
-
-@dataclass(eq=False)
-class Surface:
-    """Fragments to be lit.
-
-    Attributes:
-        colour: (3, N), linear reflectance.
-        normal: (3, N), picture frame.
-        open_sky: (N,), share of the surroundings that reaches the point.
-        shine, gloss: (N,), strength and exponent of the highlight.
-        translucent: (N,), how far light bleeds into shadow.
-    """
-
-    colour: Any
-    normal: Any
-    open_sky: Any
-    shine: Any
-    gloss: Any
-    translucent: Any
 
 
 def paint(ops: Any, look: Any, label: Any, place: Any, normal: Any, masks: Any) -> Surface:
@@ -65,7 +45,7 @@ def paint(ops: Any, look: Any, label: Any, place: Any, normal: Any, masks: Any) 
     front = smoothstep(ops, z, -45.0, -25.0)
     colour = _freckle(ops, look, colour, place, bump(ops, y, 10.0, 30.0) * front)
     lips = masks.lips * (0.85 + 0.15 * fine)
-    natural = colour * _triple(ops, x, 0.92, 0.60, 0.62)
+    natural = colour * ops.row(NATURAL_LIPS)
     colour = mix(colour, natural, lips * 0.9)
     colour = mix(colour, look.lip_colour, lips * look.lip_paint)
     colour = mix(colour, look.lid_colour, masks.eyelids * look.lid_paint * front)
@@ -91,9 +71,7 @@ def paint(ops: Any, look: Any, label: Any, place: Any, normal: Any, masks: Any) 
         gloss=14.0 + 26.0 * lips + 6.0 * look.shine,
         translucent=(1.0 - shirt) * (1.0 - 0.5 * look.melanin),
     )
-    _eyes(ops, look, label, place, surface)
-    _insides(ops, label, surface)
-    _worn(ops, look, label, place, surface)
+    paint_inlays(ops, look, label, place, surface)
     return surface
 
 
@@ -103,11 +81,6 @@ def through_lens(ops: Any, look: Any, behind: Any, place: Any) -> Any:
     glare = ops.clip(sheen - 0.55, 0.0, 1.0)
     seen = mix(behind * 0.95, behind * look.lens_colour * 2.0, 0.93 * look.dark_lenses)
     return seen + look.sky * (0.02 + 0.12 * glare)
-
-
-def _triple(ops: Any, like: Any, r: float, g: float, b: float) -> Any:
-    zero = ops.zeros_like(like)
-    return ops.stack([zero + r, zero + g, zero + b])
 
 
 def _skin_colour(ops: Any, look: Any, at: Any, noises: Any, masks: Any) -> Any:
@@ -205,58 +178,3 @@ def _shirt(ops: Any, look: Any, at: Any, middle: Any) -> Any:
     )
     plain = look.shirt + ops.zeros_like(x)
     return mix(plain, look.shirt_second, second) * (1.0 + 0.15 * middle)
-
-
-def _eyes(ops: Any, look: Any, label: Any, place: Any, surface: Surface) -> None:
-    is_eye = (label == EYE_LEFT) | (label == EYE_RIGHT)
-    cx, cy, cz = EYE_CENTRE_MM
-    side = ops.where(label == EYE_LEFT, 1.0, -1.0)
-    radial = unit(ops, ops.stack([place[0] - side * cx, place[1] - cy, place[2] - cz]))
-    zero = ops.zeros_like(place[0])
-    gaze = unit(
-        ops, ops.stack([zero + ops.sin(zero + look.gaze_right_rad), zero + look.gaze_up_rad, zero + 1.0])
-    )
-    cosine = ops.clip(dot(radial, gaze), 0.0, 1.0)
-    angle = ops.sqrt(ops.clip(2.0 - 2.0 * cosine, 0.0, 4.0))
-    fibres = ops.noise(unit(ops, radial - gaze * cosine) * 9.0 + look.noise_offset)
-    iris = sigmoid(ops, (IRIS_RAD - angle) / 0.02)
-    pupil = sigmoid(ops, (look.pupil_rad - angle) / 0.012)
-    limbus = bump(ops, angle, IRIS_RAD, 0.06)
-    white = _triple(ops, zero, 1.0, 0.93, 0.88) * (zero + look.sclera)
-    white = white * (1.0 - 0.30 * smoothstep(ops, angle, 0.45, 1.0))
-    inner = look.iris_colour * (1.0 + 0.45 * fibres + 0.35 * bump(ops, angle, look.pupil_rad + 0.09, 0.08))
-    colour = mix(white, inner, iris) * (1.0 - 0.6 * limbus)
-    colour = mix(colour, 0.004 * inner, pupil)
-    under_lid = 1.0 - 0.55 * smoothstep(ops, radial[1], 0.05, 0.42)
-    surface.colour = ops.where(is_eye, colour, surface.colour)
-    surface.open_sky = ops.where(is_eye, 0.62 * under_lid, surface.open_sky)
-    surface.shine = ops.where(is_eye, 1.6, surface.shine)
-    surface.gloss = ops.where(is_eye, 180.0, surface.gloss)
-    surface.translucent = ops.where(is_eye, 0.4, surface.translucent)
-
-
-def _insides(ops: Any, label: Any, surface: Surface) -> None:
-    for kind, rgb, sky in (
-        (TEETH, (0.62, 0.56, 0.46), 0.5),
-        (TONGUE, (0.33, 0.10, 0.09), 0.3),
-        (MOUTH, None, 0.14),
-    ):
-        here = label == kind
-        tint = surface.colour * 0.45 if rgb is None else _triple(ops, surface.open_sky, *rgb)
-        surface.colour = ops.where(here, tint, surface.colour)
-        surface.open_sky = ops.where(here, sky, surface.open_sky)
-        surface.shine = ops.where(here, 0.5 if rgb else 0.0, surface.shine)
-
-
-def _worn(ops: Any, look: Any, label: Any, place: Any, surface: Surface) -> None:
-    frame = label == FRAME
-    surface.colour = ops.where(frame, look.frame_colour + 0.0 * surface.colour, surface.colour)
-    surface.shine = ops.where(frame, 1.5, surface.shine)
-    surface.gloss = ops.where(frame, 60.0, surface.gloss)
-    surface.open_sky = ops.where(frame, 0.9, surface.open_sky)
-    surface.translucent = ops.where(frame, 0.0, surface.translucent)
-    cap = label == HAT
-    ribs = 0.85 + 0.15 * ops.sin(ops.arctan2(place[0], place[2] + 70.0) * 70.0)
-    surface.colour = ops.where(cap, look.hat_colour * ribs, surface.colour)
-    surface.shine = ops.where(cap, 0.0, surface.shine)
-    surface.open_sky = ops.where(cap, 0.85, surface.open_sky)

@@ -12,6 +12,10 @@ class Values:
     def __init__(self, entries: Mapping[str, Any]) -> None:
         self._entries = entries
 
+    def subset(self, where: Any) -> Values:  # noqa: ARG002
+        """The values for some of the fragments: the same, since they belong to one picture."""
+        return self
+
     def __getattr__(self, name: str) -> Any:
         try:
             return self._entries[name]
