@@ -42,9 +42,9 @@ def draw_camera(rng: np.random.Generator) -> Camera:
     balance = np.exp(rng.normal(0, 0.05) * np.array([1.0, 0.0, -1.0]) + rng.normal(0, 0.015, 3))
     grey = rng.random() < 0.06
     borders = [0.0, 0.0, 0.0, 0.0]
-    if rng.random() < 0.18:
+    if rng.random() < 0.24:
         for side in rng.choice(4, int(rng.integers(1, 3)), replace=False):
-            borders[int(side)] = float(rng.uniform(0.03, 0.24))
+            borders[int(side)] = float(rng.uniform(0.03, 0.30))
     return Camera(
         gain=(float(balance[0]), float(balance[1]), float(balance[2])),
         shoulder=float(rng.random() < 0.75),

@@ -30,8 +30,9 @@ def hair_mask(ops: Any, look: Any, place: Any) -> Any:
     to_nape = smoothstep(ops, -z, 82.0, 128.0)
     line = front + (look.hair_side_mm - front) * to_side
     line = line + (look.hair_nape_mm - line) * to_nape
-    ragged = 4.0 * ops.noise(place * 0.06 + look.noise_offset + 3.0) + 3.0 * ops.noise(place * 0.35 + 3.0)
-    mask = smoothstep(ops, y - line + ragged, -5.0, 13.0)
+    # Single hairs leave the skin unevenly, along a line that is nearly straight.
+    ragged = 2.0 * ops.noise(place * 0.05 + look.noise_offset + 3.0) + 3.5 * ops.noise(place * 0.8 + 3.0)
+    mask = smoothstep(ops, y - line + ragged, -8.0, 17.0)
     bald = smoothstep(ops, look.hair_recession, 0.42, 0.6) * smoothstep(ops, y, 84.0, 112.0)
     under_hat = look.hat * smoothstep(ops, above_hat_line_mm(look, y, z), -3.0, 3.0)
     return mask * (1.0 - bald) * (1.0 - under_hat) * smoothstep(ops, look.hair_density + 0.0 * y, 0.0, 0.3)
@@ -116,7 +117,7 @@ def drape(ops: Any, look: Any, share: float, place: Any, normal: Any) -> tuple[S
 def rooted(ops: Any, look: Any, place: Any, ears: Any, skin: Any) -> Any:
     """Skin colour (3, N) with the roots of the hair on it, except on the ears (N,)."""
     mask = hair_mask(ops, look, place) * (1.0 - ops.clip(2.0 * ears, 0.0, 1.0))
-    return mix(skin, look.hair_colour * (0.6 + 0.0 * skin), 0.85 * smoothstep(ops, mask, 0.1, 1.0))
+    return mix(skin, look.hair_colour * (0.6 + 0.0 * skin), 0.88 * smoothstep(ops, mask, 0.05, 0.8))
 
 
 def _strand_surface(ops: Any, look: Any, normal: Any, tint: Any, strand: Any, sky: Any) -> Surface:

@@ -161,9 +161,9 @@ def _fabric(rng: np.random.Generator) -> Colour:
 
 def _skin(rng: np.random.Generator, who: Attributes) -> dict[str, object]:
     african, asian, european = who.ancestry
-    tone = (
-        african * rng.uniform(0.5, 1.0) + asian * rng.uniform(0.12, 0.45) + european * rng.uniform(0.0, 0.30)
-    )
+    # The exponent makes mixed ancestry darker, so that the whole range is well covered.
+    tone = african**0.7 * rng.uniform(0.55, 1.12) + asian * rng.uniform(0.12, 0.45)
+    tone += european * rng.uniform(0.0, 0.30)
     melanin = float(np.clip(tone + rng.normal(0, 0.05), 0, 1))
     female = who.male < 0.5
     old = who.age_weights()["old"]
@@ -219,7 +219,7 @@ def _hair(rng: np.random.Generator, who: Attributes, melanin: float) -> dict[str
         "hair_top": float(rng.uniform(0, 1.0)),
         "hair_frizz": float(rng.uniform(0.6, 1.0) if curly else rng.uniform(0.0, 0.35)),
         "hair_contrast": float(rng.uniform(0.25, 0.7)),
-        "hairline_mm": float(fringe if has_fringe else rng.normal(71, 5)),
+        "hairline_mm": float(fringe if has_fringe else rng.normal(67, 5)),
         "hair_parted_mm": float(rng.uniform(0, 30 if has_fringe else 8)),
         "hair_side_mm": float(rng.uniform(-30, 12)),
         "hair_nape_mm": float(rng.uniform(-95, -50)),
