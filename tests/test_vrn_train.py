@@ -25,7 +25,7 @@ from facepipe.voxelise import voxelise
 from facepipe.vrn import examples
 from facepipe.vrn import train as training
 from facepipe.vrn.augment import CENTRE_PX, Similarity, draw_similarity, rephotograph
-from facepipe.vrn.evaluate import Case, Figures, by_yaw, compare, factory_cases, mean_of, summarise
+from facepipe.vrn.evaluate import Case, Figures, compare, factory_cases, groups, mean_of, summarise
 from facepipe.vrn.examples import Recipe, blocks, make_block, target
 from facepipe.vrn.hourglass import HourglassNetwork
 from facepipe.vrn.initial import initial_tensors, slice_shares
@@ -34,7 +34,7 @@ from facepipe.vrn.plan import WARM_UP_STEPS, TrainingPlan
 from facepipe.vrn.regressors import open_regressor
 from facepipe.vrn.train import Row, Setting, Trainer
 from facepipe.vrn.validation import make_validation_faces
-from facepipe.weights import save_weights
+from facepipe.weights import load_tensors, save_weights
 
 PLAN = TrainingPlan("small", steps=4, batch=2, faces=2, views=2, seed=3)
 GEOMETRY = VolumeGeometry()
@@ -381,14 +381,27 @@ def test_means_and_intervals() -> None:
     ]
 
 
-def test_ranges_of_yaw() -> None:
+def test_groups() -> None:
     blank = Case(np.zeros((128, 128, 3), np.uint8), Truth())
     results = [
-        (replace(blank, yaw_deg=yaw), Figures(iou=iou))
-        for yaw, iou in ((-10.0, 0.9), (29.0, 0.7), (-30.0, 0.6), (90.0, 0.4), (None, 0.1))
-    ]
-    tables = {name: table["iou"].value for name, table in by_yaw(results).items()}
-    assert tables == pytest.approx({"|yaw| below 30": 0.8, "|yaw| 30 to 60": 0.6, "|yaw| 60 to 180": 0.4})
+        (replace(blank, yaw_deg=yaw, skin_tone=tone), Figures(iou=iou))
+        for yaw, tone, iou in (
+            (-10.0, 0.0, 0.9), (29.0, 1.0, 0.7), (-30.0, None, 0.6), (180.0, 0.32, 0.4), (None, 0.5, 0.1)
+        )
+    ]  # fmt: skip
+    tables = {name: table["iou"].value for name, table in groups(results).items()}
+    assert tables == pytest.approx(
+        {
+            "all": 0.54,
+            "|yaw| below 30": 0.8,
+            "|yaw| 30 to 60": 0.6,
+            "|yaw| from 60": 0.4,
+            "skin tone below 0.33": 0.65,
+            "skin tone 0.33 to 0.67": 0.1,
+            "skin tone from 0.67": 0.7,
+        }
+    )
+    assert list(groups([(blank, Figures(iou=1.0))])) == ["all"]
 
 
 def test_faces_for_tests_agree_with_their_own_volume() -> None:
@@ -416,10 +429,14 @@ def test_commands(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     info = open_regressor(str(weights)).file.info
     assert (info.training["steps"], info.training["faces"], info.training["samples_seen"]) == (1, 2, 2)
     assert 0 < info.figures["validation_faces"]["iou"] < 1
-    judged = runner.invoke(
-        facepipe, ["models", "evaluate", str(weights), "--faces", "2"], catch_exceptions=False
-    )
+    before = load_tensors(weights)
+    judge = ["models", "evaluate", str(weights), "--faces", "2", "--record", "faces for tests"]
+    judged = runner.invoke(facepipe, judge, catch_exceptions=False)
     assert "2 images" in judged.stdout
+    assert "faces for tests, all" in weights.with_suffix(".md").read_text()
+    np.testing.assert_equal(load_tensors(weights), before)
+    with pytest.raises(UsageError, match="ships with facepipe"):
+        runner.invoke(facepipe, ["models", "evaluate", "vrn-compact", *judge[3:]], catch_exceptions=False)
     with pytest.raises(UsageError, match="either --dataset"):
         runner.invoke(facepipe, ["models", "evaluate", str(weights)], catch_exceptions=False)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import click
@@ -16,6 +17,7 @@ from facepipe.errors import SampleError, UsageError
 from facepipe.progress import progress
 from facepipe.stages import make_truth_volume, truth_in_crop
 from facepipe.vrn.regressors import open_regressor
+from facepipe.weights import WeightsFile, load_tensors, model_card, save_weights
 
 if TYPE_CHECKING:
     from facepipe.vrn.evaluate import Case, Mean
@@ -29,13 +31,21 @@ if TYPE_CHECKING:
 @click.option("--limit", type=int, help="Take only the first samples of the data set.")
 @click.option("--device", default="cpu", show_default=True, help="Device of torch.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@click.option("--record", metavar="TITLE", help="Write the figures into FILE and its card under this title.")
 def evaluate(
-    regressor: str, dataset: str | None, faces: int, crop: str, limit: int | None, device: str, as_json: bool
+    regressor: str,
+    dataset: str | None,
+    faces: int,
+    crop: str,
+    limit: int | None,
+    device: str,
+    as_json: bool,
+    record: str | None,
 ) -> None:
     """Compare a regressor's volumes of reference images with the truth.
 
     Prints the mean over images of every figure that the truth allows, with its 95 % interval (bootstrap
-    over images), in all and for ranges of yaw.
+    over images), in all and for ranges of yaw and skin tone.
     """
     from facepipe.datasets.catalog import open_dataset
     from facepipe.vrn import evaluate as evaluation
@@ -43,6 +53,8 @@ def evaluate(
     if (dataset is None) == (faces < 1):
         raise UsageError("give either --dataset DIR or --faces N, N above 0")
     chosen = open_regressor(regressor)
+    if record is not None and chosen.file.shipped:
+        raise UsageError(f"--record: {regressor} ships with facepipe; name the file of other weights")
     network = chosen.build(device)
     if dataset is None:
         cases, total = evaluation.factory_cases(faces, chosen.geometry), faces
@@ -54,9 +66,11 @@ def evaluate(
         results = evaluation.evaluate(network, chosen.geometry, _counted(cases, advance))
     if not results:
         raise UsageError(f"{dataset}: none of its {total} samples can be used")
-    tables = {"all": evaluation.summarise([figures for _, figures in results]), **evaluation.by_yaw(results)}
+    tables = evaluation.groups(results)
+    if record is not None:
+        _record(chosen.file, {f"{record}, {name}": evaluation.text(means) for name, means in tables.items()})
     if as_json:
-        click.echo(json.dumps({name: evaluation.as_card(means) for name, means in tables.items()}, indent=1))
+        click.echo(json.dumps({name: evaluation.plain(means) for name, means in tables.items()}, indent=1))
     else:
         click.echo("\n\n".join(_text(name, means) for name, means in tables.items()))
 
@@ -76,13 +90,20 @@ def _cases(dataset: Dataset, crop_mode: str, count: int, geometry: VolumeGeometr
         volume = None
         if topology is not None and truth.vertices is not None:
             volume = make_truth_volume(truth, topology, geometry)
-        yield Case(make_reference(crop.cut(sample.image)), truth, volume, sample.yaw_deg)
+        image = make_reference(crop.cut(sample.image))
+        yield Case(image, truth, volume, sample.yaw_deg, sample.skin_tone)
 
 
 def _counted(cases: Iterator[Case], advance: Callable[[int], None]) -> Iterator[Case]:
     for case in cases:
         yield case
         advance(1)
+
+
+def _record(file: WeightsFile, figures: dict[str, dict[str, str]]) -> None:
+    info = replace(file.info, figures={**file.info.figures, **figures})
+    written = save_weights(file.path, load_tensors(file.path), info)
+    written.path.with_suffix(".md").write_text(model_card(written), encoding="utf-8")
 
 
 def _text(name: str, means: dict[str, Mean]) -> str:

@@ -34,12 +34,16 @@ class TrainableArchitecture:
         return self.geometry.size // STEM_STRIDE
 
 
+COMPACT_GEOMETRY = VolumeGeometry(z_zero=80.0)
+"""A turned face may be 80 px deep and the volume holds 67: 40 of them before z = 0, so that where something
+is cut off it is the back, never the nose."""
+
 TRAINABLE = (
     TrainableArchitecture(
         "compact",
         "hourglass",
         {"channels": 128, "stages": 1, "depth": 4, "slices": VOLUME_DEPTH},
-        VolumeGeometry(),
+        COMPACT_GEOMETRY,
     ),
 )
 

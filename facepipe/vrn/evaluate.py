@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from itertools import pairwise
@@ -21,7 +22,8 @@ from facepipe.volume import front_depth
 from facepipe.vrn.base import VolumeRegressor
 
 RESAMPLES = 2000
-YAW_LIMITS_DEG = (0.0, 30.0, 60.0, 181.0)
+YAW_LIMITS_DEG = (0.0, 30.0, 60.0, math.inf)
+TONE_LIMITS = (0.0, 0.33, 0.67, math.inf)
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,12 +35,14 @@ class Case:
         truth: in reference coordinates.
         volume: the filled truth in the regressor's geometry, None where there is no dense truth.
         yaw_deg: None where unknown.
+        skin_tone: 0 (lightest) to 1 (darkest), None where unknown.
     """
 
     image: NDArray[np.uint8]
     truth: Truth
     volume: NDArray[np.uint8] | None = None
     yaw_deg: float | None = None
+    skin_tone: float | None = None
 
 
 @dataclass(frozen=True)
@@ -86,7 +90,7 @@ def factory_cases(count: int, geometry: VolumeGeometry) -> Iterator[Case]:
         face = sample(face_seed("test", index), head)
         made = example(face, geometry, head)
         truth = Truth("landmarks3d", None, made.landmarks)
-        yield Case(made.image, truth, made.volume, float(np.degrees(face.pose.yaw_rad)))
+        yield Case(made.image, truth, made.volume, math.degrees(face.pose.yaw_rad), face.skin_tone)
 
 
 def evaluate(
@@ -163,23 +167,37 @@ def mean_of(values: NDArray[np.float64]) -> Mean:
     return Mean(float(values.mean()), float(low), float(high), len(values))
 
 
-def by_yaw(results: Sequence[tuple[Case, Figures]]) -> dict[str, dict[str, Mean]]:
-    """Means for ranges of |yaw|, of the images whose yaw is known."""
-    tables = {}
-    for low, high in pairwise(YAW_LIMITS_DEG):
-        chosen = [
-            figures
-            for case, figures in results
-            if case.yaw_deg is not None and low <= abs(case.yaw_deg) < high
-        ]
-        if chosen:
-            name = f"|yaw| below {high:.0f}" if low == 0 else f"|yaw| {low:.0f} to {min(high, 180):.0f}"
-            tables[name] = summarise(chosen)
+def groups(results: Sequence[tuple[Case, Figures]]) -> dict[str, dict[str, Mean]]:
+    """Means for all images, then for ranges of |yaw| and of skin tone among those where it is known."""
+    tables = {"all": summarise([figures for _, figures in results])}
+    known = [
+        ("|yaw|", YAW_LIMITS_DEG, lambda case: None if case.yaw_deg is None else abs(case.yaw_deg)),
+        ("skin tone", TONE_LIMITS, lambda case: case.skin_tone),
+    ]
+    for title, limits, value_of in known:
+        for low, high in pairwise(limits):
+            values = [(value_of(case), figures) for case, figures in results]
+            chosen = [figures for value, figures in values if value is not None and low <= value < high]
+            if chosen:
+                tables[_range(title, low, high, limits)] = summarise(chosen)
     return tables
 
 
-def as_card(means: Mapping[str, Mean]) -> dict[str, object]:
-    """Means as plain values for a description: value, interval and number of images."""
+def _range(title: str, low: float, high: float, limits: Sequence[float]) -> str:
+    if low == limits[0]:
+        return f"{title} below {high:g}"
+    return f"{title} from {low:g}" if high == limits[-1] else f"{title} {low:g} to {high:g}"
+
+
+def plain(means: Mapping[str, Mean]) -> dict[str, object]:
+    """Means as plain values: value, interval and number of images."""
     return {
         name: {key: round(value, 4) for key, value in asdict(mean).items()} for name, mean in means.items()
+    }
+
+
+def text(means: Mapping[str, Mean]) -> dict[str, str]:
+    """Means as text for a model card."""
+    return {name: f"{mean.value:.3f} ({mean.low:.3f} to {mean.high:.3f})" for name, mean in means.items()} | {
+        "images": str(max(mean.images for mean in means.values()))
     }
