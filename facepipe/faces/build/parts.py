@@ -22,10 +22,10 @@ LABEL_OF_GROUP = {
     "helper-hair": LONG_HAIR,
 }
 
-BACK_PLANE = ((7.1, 0.20), (8.40, 1.0))
-"""(y, z) of two points of the plane behind the face: from under the ears up to the top of the forehead."""
+BACK_PLANE = ((7.1, 0.48), (8.05, 1.05))
+"""(y, z) of two points of the plane behind the face: from in front of the ears up to the top of the forehead."""
 
-JAW_PLANE = ((6.55, 0.42), (6.10, 1.0))
+JAW_PLANE = ((6.55, 0.60), (6.10, 1.05))
 """(y, z) of two points of the plane under the jaw."""
 
 NECK_DM = 5.85
