@@ -13,6 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from facepipe.conventions import NETWORK_PX
 from facepipe.degrade import DEGRADATIONS
 from facepipe.errors import UsageError
+from facepipe.filling import FILLINGS
 from facepipe.registry import did_you_mean, unknown
 
 IDENTITY_FIELDS = (
@@ -25,7 +26,10 @@ IDENTITY_FIELDS = (
     "regressors",
     "limit",
     "subsets",
+    "split",
+    "min_yaw_deg",
     "max_yaw_deg",
+    "filling",
     "seed",
 )
 """The fields that determine a run's tables; the others only say how the work is done."""
@@ -43,7 +47,7 @@ class BenchConfig(BaseModel):
         None,
         description="Run folder to write or to resume; default: a folder in runs/ named by these options.",
     )
-    kind: str = Field("auto", description="Kind of data set: auto, photos, 300w-lp, 300w-3d, aflw2000-3d.")
+    kind: str = Field("auto", description="Kind of data set; `facepipe data inspect` says which.")
     crop: Literal["full", "landmarks"] = Field("full", description="Which square the networks see.")
     degradations: tuple[str, ...] = Field(("area",), description="How images lose resolution.")
     low_px: tuple[int, ...] = Field((16, 32, 64), description="Sides of the low-resolution images, px.")
@@ -51,7 +55,15 @@ class BenchConfig(BaseModel):
     regressors: tuple[str, ...] = Field(("vrn-compact",), description="Volumetric regressors, 'all', 'none'.")
     limit: int | None = Field(None, ge=1, description="Take only the first samples.")
     subsets: tuple[str, ...] = Field((), description="Take only these subsets of the data set.")
+    split: Literal["training", "validation", "test"] | None = Field(
+        None, description="Take only this part of the data set; poses of one photo stay together."
+    )
+    min_yaw_deg: float | None = Field(None, ge=0, description="Take only faces turned at least so far.")
     max_yaw_deg: float | None = Field(None, gt=0, description="Take only faces turned at most so far.")
+    model: Path | None = Field(
+        None, description="Morphable model of the data set's dense truth: its file or folder."
+    )
+    filling: str = Field("exact", description="How dense truth is filled: exact, columns-2019.")
     seed: int = Field(0, ge=0, description="Seed of the random degradations.")
     cluster: str = Field("local", description="'local' or the address of a Dask scheduler.")
     workers: int | None = Field(None, ge=1, description="Local worker processes; default: all cores.")
@@ -78,6 +90,13 @@ class BenchConfig(BaseModel):
             if name not in DEGRADATIONS:
                 raise ValueError(str(unknown("degradation", name, DEGRADATIONS)))
         return _not_empty(value)
+
+    @field_validator("filling")
+    @classmethod
+    def _known_filling(cls, value: str) -> str:
+        if value not in FILLINGS:
+            raise ValueError(str(unknown("filling", value, FILLINGS)))
+        return value
 
     @field_validator("low_px")
     @classmethod

@@ -93,6 +93,7 @@ class RunSpec:
         run_id: see `facepipe.runner`; empty before ingest.
         dataset: the opened data set.
         crop: which square the networks see.
+        filling: how dense truth becomes a volume.
         seed: seed of random degradations.
         degradations, low_px, methods: the axes, resolved.
         regressors: name -> geometry of its volumes; empty for images only.
@@ -105,6 +106,7 @@ class RunSpec:
     run_id: str
     dataset: Dataset
     crop: str
+    filling: str
     seed: int
     degradations: tuple[str, ...]
     low_px: tuple[int, ...]

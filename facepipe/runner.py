@@ -132,7 +132,13 @@ def _resolve(config: BenchConfig) -> tuple[RunSpec, list[SampleRef], dict[str, A
 
 def _spec(config: BenchConfig, methods: tuple[str, ...], regressors: tuple[str, ...]) -> RunSpec:
     dataset = open_dataset(
-        config.dataset, config.kind, subsets=config.subsets, max_yaw_deg=config.max_yaw_deg
+        config.dataset,
+        config.kind,
+        subsets=config.subsets,
+        min_yaw_deg=config.min_yaw_deg,
+        max_yaw_deg=config.max_yaw_deg,
+        split=config.split,
+        model=config.model,
     )
     if config.crop == "landmarks" and dataset.kind == "photos":
         raise UsageError("--crop landmarks needs landmarks, and plain photos have none: use --crop full")
@@ -141,6 +147,7 @@ def _spec(config: BenchConfig, methods: tuple[str, ...], regressors: tuple[str, 
         run_id="",
         dataset=dataset,
         crop=config.crop,
+        filling=config.filling,
         seed=config.seed,
         degradations=config.degradations,
         low_px=config.low_px,

@@ -13,11 +13,11 @@ from facepipe.crop import Crop
 from facepipe.datasets.base import Sample, SampleRef
 from facepipe.datasets.crops import crop_for
 from facepipe.degrade import degrade, make_reference
+from facepipe.filling import get_filling
 from facepipe.metrics.geometry import front_surface_errors, score_geometry, volume_iou
 from facepipe.metrics.image import psnr_db, ssim
 from facepipe.truth import Topology, Truth
 from facepipe.volume import front_depth
-from facepipe.voxelise import voxelise
 
 Image8 = NDArray[np.uint8]
 
@@ -63,11 +63,20 @@ def truth_in_crop(truth: Truth, crop: Crop) -> Truth:
     return Truth(truth.kind, move(truth.vertices), move(truth.landmarks))
 
 
-def make_truth_volume(truth: Truth, topology: Topology, geometry: VolumeGeometry) -> NDArray[np.uint8]:
-    """Fill the dense truth, in reference coordinates, to an occupancy volume (D, H, W) of 0 and 255."""
+def make_truth_volume(
+    truth: Truth, topology: Topology, geometry: VolumeGeometry, filling: str = "exact"
+) -> NDArray[np.uint8]:
+    """Fill the dense truth, in reference coordinates, to an occupancy volume (D, H, W) of 0 and 255.
+
+    Args:
+        truth: in reference coordinates.
+        topology: its triangles.
+        geometry: of the volume.
+        filling: one of `facepipe.filling.FILLINGS`.
+    """
     if truth.vertices is None:
         return np.zeros(geometry.shape, np.uint8)
-    return voxelise(truth.vertices, topology.solid, geometry)
+    return get_filling(filling)(truth.vertices, topology, geometry)
 
 
 def score_images(reference: Image8, restored: Image8, is_reference: bool) -> dict[str, float | None]:

