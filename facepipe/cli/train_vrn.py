@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from facepipe.progress import progress
+from facepipe.vrn.architectures import TRAINABLE
 
 if TYPE_CHECKING:
     from facepipe.vrn.plan import TrainingPlan
@@ -17,7 +18,13 @@ PRECISIONS = ("bf16", "fp32")
 
 
 @click.command()
-@click.option("--arch", type=click.Choice(["compact"]), default="compact", show_default=True, help="Network.")
+@click.option(
+    "--arch",
+    type=click.Choice([architecture.name for architecture in TRAINABLE]),
+    default="compact",
+    show_default=True,
+    help="Network.",
+)
 @click.option("--steps", type=int, default=0, help="Optimiser steps.")
 @click.option("--minutes", type=float, default=0.0, help="Training time, instead of --steps.")
 @click.option("--batch", type=int, default=16, show_default=True, help="Examples a step.")

@@ -8,9 +8,6 @@ from dataclasses import dataclass
 from facepipe.conventions import VOLUME_DEPTH, VolumeGeometry
 from facepipe.registry import unknown
 
-STEM_STRIDE = 4
-"""Pixels of the image for one cell of the grid on which hourglass networks predict."""
-
 
 @dataclass(frozen=True)
 class TrainableArchitecture:
@@ -21,17 +18,19 @@ class TrainableArchitecture:
         architecture: one of `regressors.ARCHITECTURES`.
         arguments: of its class.
         geometry: of its volumes.
+        stride: pixels of its input for one cell of the grid on which it predicts.
     """
 
     name: str
     architecture: str
     arguments: Mapping[str, int]
     geometry: VolumeGeometry
+    stride: int = 4
 
     @property
     def target_px(self) -> int:
         """Side of the grid on which it predicts and is supervised."""
-        return self.geometry.size // STEM_STRIDE
+        return self.geometry.size // self.stride
 
 
 COMPACT_GEOMETRY = VolumeGeometry(z_zero=80.0)
@@ -44,6 +43,20 @@ TRAINABLE = (
         "hourglass",
         {"channels": 128, "stages": 1, "depth": 4, "slices": VOLUME_DEPTH},
         COMPACT_GEOMETRY,
+    ),
+    # The study's slices are pixels of its images of 450 px, of which it saw 128.
+    TrainableArchitecture(
+        "hourglass-128",
+        "thirds",
+        {"channels": 224, "stages": 2, "modules": 2, "depth": 4, "slices": VOLUME_DEPTH},
+        VolumeGeometry(spacing=(128 / 450, 1.0, 1.0), z_zero=80.0),
+        stride=1,
+    ),
+    TrainableArchitecture(
+        "vrn-192",
+        "vrn",
+        {"channels": 256, "stages": 2, "depth": 4, "slices": VOLUME_DEPTH},
+        VolumeGeometry(size=192, spacing=(0.5, 1.0, 1.0), z_zero=80.0),
     ),
 )
 

@@ -29,7 +29,7 @@ FACES_PER_SEED = 2**20
 """Room for the faces of one training seed within the seeds for training."""
 
 SAMPLES_PER_CELL = 2
-"""Columns filled per cell of a target along x and y: its occupancy has five levels."""
+"""Columns filled per cell of a target coarser than the volume, along x and y: five levels of occupancy."""
 
 
 @dataclass(frozen=True)
@@ -108,16 +108,17 @@ def target(
         side_px: side of the coarse grid.
 
     Returns:
-        uint8 (D, side, side): the mean over `SAMPLES_PER_CELL` squared columns a cell.
+        uint8 (D, side, side): the mean over the columns of each cell.
     """
-    fine = side_px * SAMPLES_PER_CELL
+    cells = SAMPLES_PER_CELL if side_px < geometry.size else 1
+    fine = side_px * cells
     spacing_z = geometry.spacing[0] * fine / geometry.size
     volume = voxelise(vertices, solid, replace(geometry, size=fine, spacing=(spacing_z, 1.0, 1.0)))
     total = np.zeros((geometry.depth, side_px, side_px), np.uint16)
-    for y in range(SAMPLES_PER_CELL):
-        for x in range(SAMPLES_PER_CELL):
-            total += volume[:, y::SAMPLES_PER_CELL, x::SAMPLES_PER_CELL]
-    return (total // SAMPLES_PER_CELL**2).astype(np.uint8)
+    for y in range(cells):
+        for x in range(cells):
+            total += volume[:, y::cells, x::cells]
+    return (total // cells**2).astype(np.uint8)
 
 
 def blocks(recipe: Recipe, first: int, workers: int) -> Iterator[Block]:

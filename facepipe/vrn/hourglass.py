@@ -18,18 +18,19 @@ class ResidualBlock(nn.Module):
     Args:
         inputs: channels in.
         outputs: channels out; where they differ the shortcut is a 1x1 convolution.
+        bias: whether the convolutions have one.
     """
 
-    def __init__(self, inputs: int, outputs: int) -> None:
+    def __init__(self, inputs: int, outputs: int, *, bias: bool = False) -> None:
         super().__init__()
         inner = outputs // 2
         self.norm1 = nn.BatchNorm2d(inputs)
-        self.conv1 = nn.Conv2d(inputs, inner, 1, bias=False)
+        self.conv1 = nn.Conv2d(inputs, inner, 1, bias=bias)
         self.norm2 = nn.BatchNorm2d(inner)
-        self.conv2 = nn.Conv2d(inner, inner, 3, padding=1, bias=False)
+        self.conv2 = nn.Conv2d(inner, inner, 3, padding=1, bias=bias)
         self.norm3 = nn.BatchNorm2d(inner)
-        self.conv3 = nn.Conv2d(inner, outputs, 1, bias=False)
-        self.shortcut = nn.Identity() if inputs == outputs else nn.Conv2d(inputs, outputs, 1, bias=False)
+        self.conv3 = nn.Conv2d(inner, outputs, 1, bias=bias)
+        self.shortcut = nn.Identity() if inputs == outputs else nn.Conv2d(inputs, outputs, 1, bias=bias)
 
     def forward(self, features: torch.Tensor) -> torch.Tensor:
         """Map (N, inputs, h, w) to (N, outputs, h, w)."""

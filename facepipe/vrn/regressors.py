@@ -18,7 +18,7 @@ from facepipe.registry import unknown
 from facepipe.vrn.base import VolumeRegressor
 from facepipe.weights import WeightsFile, find_weights, list_weights, open_weights
 
-ARCHITECTURES = ("hourglass",)
+ARCHITECTURES = ("hourglass", "thirds", "vrn")
 """Every architecture that weights of kind 'regressor' may have."""
 
 # Raised when the way from weights to volumes changes, so that old runs are not mixed with new ones.

@@ -24,8 +24,8 @@ from facepipe.errors import UsageError
 from facepipe.inference import load_module
 from facepipe.schema import TRAINING
 from facepipe.vrn.examples import Block, blocks
-from facepipe.vrn.hourglass import HourglassNetwork
 from facepipe.vrn.losses import volume_loss
+from facepipe.vrn.networks import build_network
 from facepipe.vrn.plan import WARM_UP_STEPS, TrainingPlan
 from facepipe.vrn.validation import ValidationFaces, make_validation_faces, validate
 from facepipe.vrn.volumes import to_input
@@ -85,7 +85,7 @@ class Trainer:
         self.seconds = 0.0
         self.history: list[Row] = []
         torch.manual_seed(plan.seed)
-        network = HourglassNetwork(**plan.architecture.arguments)
+        network = build_network(plan.architecture.architecture, plan.architecture.arguments)
         if initial is not None:
             load_module(network, initial, plan.name)
         network.requires_grad_(True).train()
@@ -137,7 +137,8 @@ class Trainer:
     def _one_step(self, images: torch.Tensor, targets: torch.Tensor) -> float:
         for group in self.optimiser.param_groups:
             group["lr"] = self.rate()
-        inputs = to_input(images.to(self.device)).contiguous(memory_format=torch.channels_last)
+        inputs = to_input(images.to(self.device), self.plan.architecture.geometry.size)
+        inputs = inputs.contiguous(memory_format=torch.channels_last)
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.plan.bf16):
             predictions = self.network(inputs)
         loss = volume_loss(predictions, targets.to(self.device))

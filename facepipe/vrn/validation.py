@@ -15,7 +15,6 @@ from facepipe.faces.seeds import face_seed
 from facepipe.metrics.geometry import front_surface_errors, volume_iou
 from facepipe.volume import front_depth
 from facepipe.voxelise import voxelise
-from facepipe.vrn.hourglass import HourglassNetwork
 from facepipe.vrn.volumes import to_input, to_occupancy
 
 
@@ -59,7 +58,7 @@ def make_validation_faces(count: int) -> ValidationFaces:
 
 
 def validate(
-    network: HourglassNetwork, faces: ValidationFaces, geometry: VolumeGeometry, device: torch.device
+    network: torch.nn.Module, faces: ValidationFaces, geometry: VolumeGeometry, device: torch.device
 ) -> ValidationScore:
     """Score a network as it is, in evaluation mode, which it leaves as it was."""
     training = network.training
@@ -67,7 +66,7 @@ def validate(
     ious, depths = [], []
     for image, vertices in zip(faces.images, faces.vertices, strict=True):
         with torch.inference_mode():
-            logits = network(to_input(torch.from_numpy(image[None]).to(device)))[-1]
+            logits = network(to_input(torch.from_numpy(image[None]).to(device), geometry.size))[-1]
             volume = to_occupancy(logits.float(), geometry.size)[0].cpu().numpy()
         truth = voxelise(vertices, faces.solid, geometry)
         ious.append(volume_iou(volume, truth))

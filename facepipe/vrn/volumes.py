@@ -1,4 +1,4 @@
-"""Running an hourglass network: images in, occupancy volumes out."""
+"""Running an hourglass network of any kind: images in, occupancy volumes out."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from torch.nn import functional
 from facepipe.conventions import NETWORK_PX, VolumeGeometry
 from facepipe.errors import UsageError
 from facepipe.inference import load_module, open_device, run_batched
-from facepipe.vrn.hourglass import HourglassNetwork
+from facepipe.vrn.networks import build_network
 from facepipe.weights import WeightsFile, load_tensors
 
 
@@ -21,7 +21,7 @@ class HourglassRegressor:
     at half-integers), then p = sigmoid, then uint8 = round(255 p).
 
     Args:
-        file: weights whose architecture is 'hourglass'.
+        file: weights of one of `networks.NETWORKS`.
         geometry: of the volumes.
         device: a torch device.
 
@@ -35,7 +35,7 @@ class HourglassRegressor:
         self._geometry = geometry
         self._device_name = device
         self._device = open_device(device)
-        network = HourglassNetwork(**file.info.arguments)
+        network = build_network(file.info.architecture, file.info.arguments)
         load_module(network, load_tensors(file.path), str(file.path))
         self._network = network.to(self._device)
 
@@ -55,12 +55,19 @@ class HourglassRegressor:
         return run_batched(self._forward, images, self._device)
 
     def _forward(self, images: torch.Tensor) -> torch.Tensor:
-        return to_occupancy(self._network(to_input(images))[-1], self._geometry.size)
+        side = self._geometry.size
+        return to_occupancy(self._network(to_input(images, side))[-1], side)
 
 
-def to_input(images: torch.Tensor) -> torch.Tensor:
-    """Bring uint8 RGB (N, H, W, 3) to what hourglass networks read: float32 (N, 3, H, W) in -1..1."""
-    return images.permute(0, 3, 1, 2).float() / 127.5 - 1
+def to_input(images: torch.Tensor, side: int) -> torch.Tensor:
+    """Bring uint8 RGB (N, H, W, 3) to what hourglass networks read: float32 (N, 3, side, side) in -1..1.
+
+    A network sees images as large as the volumes that it gives; others are interpolated bilinearly.
+    """
+    scaled = images.permute(0, 3, 1, 2).float() / 127.5 - 1
+    if scaled.shape[2:] == (side, side):
+        return scaled
+    return functional.interpolate(scaled, size=(side, side), mode="bilinear", align_corners=False)
 
 
 def to_occupancy(logits: torch.Tensor, side: int) -> torch.Tensor:

@@ -1,0 +1,36 @@
+"""From the name of an architecture to its network."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from torch import nn
+
+from facepipe.errors import WeightsError
+from facepipe.vrn.hourglass import HourglassNetwork
+from facepipe.vrn.published import ThirdsNetwork, VrnNetwork
+
+NETWORKS: dict[str, type[nn.Module]] = {
+    "hourglass": HourglassNetwork,
+    "thirds": ThirdsNetwork,
+    "vrn": VrnNetwork,
+}
+"""One class for each of `regressors.ARCHITECTURES`. Each maps float RGB in [-1, 1], (N, 3, S, S), to a list
+of logits (N, slices, h, w), the best one last."""
+
+
+def build_network(architecture: str, arguments: Mapping[str, Any]) -> nn.Module:
+    """Build a network with random weights.
+
+    Args:
+        architecture: one of `NETWORKS`.
+        arguments: of its class.
+
+    Raises:
+        WeightsError: the class takes other arguments.
+    """
+    try:
+        return NETWORKS[architecture](**arguments)
+    except TypeError as error:
+        raise WeightsError(f"architecture {architecture!r} with {dict(arguments)}: {error}") from error

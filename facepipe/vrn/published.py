@@ -1,0 +1,180 @@
+"""Two hourglass networks that others published, at their full size.
+
+`ThirdsNetwork` is that of the study of 2019 (two stacks, two blocks wherever one stands in Newell's paper,
+four reductions by 3 at full resolution). `VrnNetwork` is the unguided network of Jackson et al., ICCV 2017.
+Both read RGB in [-1, 1] and return logits. Sources: the layer lists of the published checkpoints.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import nn
+from torch.nn import functional
+
+from facepipe.vrn.hourglass import ResidualBlock
+
+
+def _blocks(count: int, channels: int) -> nn.Sequential:
+    return nn.Sequential(*(ResidualBlock(channels, channels, bias=True) for _ in range(count)))
+
+
+class ThirdsHourglass(nn.Module):
+    """An hourglass whose levels are three times as coarse as the one above.
+
+    A side that is no multiple of 3 loses its rest on the way down and gets zeros around it on the way up.
+
+    Args:
+        depth: levels; the side must be at least 3**depth.
+        channels: channels in and out.
+        modules: residual blocks at each place.
+    """
+
+    def __init__(self, depth: int, channels: int, modules: int) -> None:
+        super().__init__()
+        self.skip = _blocks(modules, channels)
+        self.down = _blocks(modules, channels)
+        self.inner = (
+            ThirdsHourglass(depth - 1, channels, modules) if depth > 1 else _blocks(modules, channels)
+        )
+        self.up = _blocks(modules, channels)
+
+    def forward(self, features: torch.Tensor) -> torch.Tensor:
+        """Map (N, channels, h, w) to the same shape."""
+        coarse = self.up(self.inner(self.down(functional.max_pool2d(features, 3))))
+        coarse = functional.interpolate(coarse, scale_factor=3.0, mode="nearest")
+        missing_y, missing_x = (features.shape[axis] - coarse.shape[axis] for axis in (2, 3))
+        top, left = missing_y // 2, missing_x // 2
+        return self.skip(features) + functional.pad(coarse, (left, missing_x - left, top, missing_y - top))
+
+
+class ThirdsStage(nn.Module):
+    """An hourglass with its prediction; all but the last hand features and prediction on.
+
+    Args:
+        channels, depth, modules: of the hourglass.
+        slices: slices of the volume.
+        last: whether no stage follows.
+    """
+
+    def __init__(self, channels: int, depth: int, modules: int, slices: int, *, last: bool) -> None:
+        super().__init__()
+        self.hourglass = ThirdsHourglass(depth, channels, modules)
+        self.head = nn.Sequential(
+            _blocks(modules, channels),
+            nn.BatchNorm2d(channels),
+            nn.ReLU(),
+            nn.Conv2d(channels, channels, 1),
+        )
+        self.predict = nn.Conv2d(channels, slices, 1)
+        self.carry_features = None if last else nn.Conv2d(channels, channels, 1)
+        self.carry_volume = None if last else nn.Conv2d(slices, channels, 1)
+
+    def forward(self, features: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return the features for the next stage and this stage's logits (N, slices, h, w)."""
+        head = self.head(self.hourglass(features))
+        logits = self.predict(head)
+        if self.carry_features is not None and self.carry_volume is not None:
+            features = features + self.carry_features(head) + self.carry_volume(logits)
+        return features, logits
+
+
+class ThirdsNetwork(nn.Module):
+    """The study's network: (N, 3, h, w) to logits (N, slices, h, w) of each stage, the best one last.
+
+    The checkpoint of 2019 has 10,173,196 parameters. 330,998 of them belong to a branch for landmark maps
+    and 95,424 to what the last stage would hand on; neither has a part in the volume, neither is here.
+
+    Args:
+        channels: width of the features.
+        stages: number of hourglasses.
+        modules: residual blocks at each place.
+        depth: levels of each hourglass.
+        slices: slices of the volume.
+    """
+
+    def __init__(
+        self, channels: int = 224, stages: int = 2, modules: int = 2, depth: int = 4, slices: int = 200
+    ) -> None:
+        super().__init__()
+        self.stem = nn.Sequential(
+            ResidualBlock(3, 64, bias=True),
+            ResidualBlock(64, 128, bias=True),
+            ResidualBlock(128, channels, bias=True),
+        )
+        self.stages = nn.ModuleList(
+            ThirdsStage(channels, depth, modules, slices, last=index == stages - 1) for index in range(stages)
+        )
+
+    def forward(self, image: torch.Tensor) -> list[torch.Tensor]:
+        """Return the logits of every stage."""
+        features = self.stem(image)
+        predictions = []
+        for stage in self.stages:
+            features, logits = stage(features)
+            predictions.append(logits)
+        return predictions
+
+
+class VrnHourglass(nn.Module):
+    """An hourglass with three residual blocks at each place and one more after each addition.
+
+    Args:
+        depth: levels; the side must be divisible by 2**depth.
+        channels: channels in and out.
+    """
+
+    def __init__(self, depth: int, channels: int) -> None:
+        super().__init__()
+        self.skip = _blocks(3, channels)
+        self.down = _blocks(3, channels)
+        self.inner = VrnHourglass(depth - 1, channels) if depth > 1 else _blocks(3, channels)
+        self.up = _blocks(3, channels)
+        self.after = ResidualBlock(channels, channels, bias=True)
+
+    def forward(self, features: torch.Tensor) -> torch.Tensor:
+        """Map (N, channels, h, w) to the same shape."""
+        coarse = self.up(self.inner(self.down(functional.max_pool2d(features, 2))))
+        coarse = functional.interpolate(coarse, scale_factor=2.0, mode="nearest")
+        return self.after(self.skip(features) + coarse)
+
+
+class VrnNetwork(nn.Module):
+    """The unguided VRN, 19,184,968 parameters: (N, 3, 4h, 4w) to one prediction (N, slices, h, w).
+
+    Each stack is added to its input; only the end predicts a volume.
+
+    Args:
+        channels: width of the features.
+        stages: number of hourglasses.
+        depth: levels of each hourglass.
+        slices: slices of the volume.
+    """
+
+    def __init__(self, channels: int = 256, stages: int = 2, depth: int = 4, slices: int = 200) -> None:
+        super().__init__()
+        self.stem = nn.Sequential(
+            nn.Conv2d(3, 64, 7, stride=2, padding=3),
+            nn.BatchNorm2d(64),
+            nn.ReLU(),
+            ResidualBlock(64, 128, bias=True),
+            nn.MaxPool2d(2),
+            ResidualBlock(128, 128, bias=True),
+            ResidualBlock(128, channels, bias=True),
+        )
+        self.stages = nn.ModuleList(
+            nn.Sequential(VrnHourglass(depth, channels), *_linear(channels), *_linear(channels))
+            for _ in range(stages)
+        )
+        self.head = nn.Sequential(*_linear(channels))
+        self.predict = nn.Conv2d(channels, slices, 1)
+
+    def forward(self, image: torch.Tensor) -> list[torch.Tensor]:
+        """Return the logits, as a list of one."""
+        features = self.stem(image)
+        for stage in self.stages:
+            features = features + stage(features)
+        return [self.predict(self.head(features))]
+
+
+def _linear(channels: int) -> tuple[nn.Module, ...]:
+    return nn.Conv2d(channels, channels, 1), nn.BatchNorm2d(channels), nn.ReLU()
