@@ -6,6 +6,7 @@ import subprocess
 import sys
 from dataclasses import replace
 
+import cv2
 import numpy as np
 import pytest
 
@@ -102,7 +103,9 @@ def test_the_volume_lies_under_the_picture():
         assert (silhouette & drawn).sum() >= 0.995 * silhouette.sum()
         x, y = made.landmarks[17:, :2].T
         inside = (x > 0) & (x < 127) & (y > 0) & (y < 127)
-        assert silhouette[y[inside].astype(int), x[inside].astype(int)].mean() > 0.9
+        # Landmarks of a profile lie on the outline: within a pixel of it.
+        near = cv2.dilate(silhouette.astype(np.uint8), np.ones((3, 3), np.uint8)) > 0
+        assert near[y[inside].astype(int), x[inside].astype(int)].mean() > 0.97
         slices = np.flatnonzero((made.volume > 0).any((1, 2)))
         assert abs((slices[0] + slices[-1] + 1) / 2 - GEOMETRY.z_zero) <= 1.5
 
@@ -208,8 +211,6 @@ def test_the_cpu_path_needs_no_torch():
 
 def test_large_pictures_show_the_same_face():
     """The 450 px picture, averaged, is close to the one drawn at 128 px."""
-    import cv2
-
     face = replace(sample(44), camera=PLAIN)
     small, large = render(face, 128), render(face, 450)
     averaged = cv2.resize(large, (128, 128), interpolation=cv2.INTER_AREA)

@@ -26,8 +26,9 @@ from facepipe.faces.hair import (
     rooted,
     standing_mm,
 )
+from facepipe.faces.hand import hand_place, load_hand, place_hand
 from facepipe.faces.head import Head, load_head
-from facepipe.faces.labels import FRAME, HAT, LONG_HAIR, SKIN
+from facepipe.faces.labels import FRAME, HAND, HAT, LONG_HAIR, SKIN
 from facepipe.faces.light import shine_on
 from facepipe.faces.look import draw_look
 from facepipe.faces.ops import dot
@@ -113,6 +114,7 @@ class TorchFactory:
         self._scalp = self._put(whole.scalp).long()
         self._drape = self._put(drape_triangles(whole)).long()
         self._landmarks = self._put(model.landmarks).long()
+        self._region = self._put(model.region).long()
         self._hem = torch.tensor(whole.hem, device=self.device)
         self._eyes = [self._put(index).long() for index in whole.eyes]
         opaque = whole.triangles[whole.label != LONG_HAIR]
@@ -121,16 +123,25 @@ class TorchFactory:
         worn_start = hat_start + count
         self._worn = _template_glasses(whole)
         self._worn_triangles = self._put(np.concatenate([self._worn.frame, self._worn.lenses])).long()
-        pieces = [opaque, band, whole.scalp + hat_start, self._worn.frame + worn_start]
+        hand_points, gripped = load_hand()
+        hand_start = worn_start + len(self._worn.points)
+        self._gripped = self._put(gripped).long()
+        self._hand_place = self._put(hand_place(hand_points))
+        pieces = [opaque, band, whole.scalp + hat_start, self._worn.frame + worn_start, gripped + hand_start]
         self._triangles = self._put(np.concatenate(pieces)).long()
         self._lenses = self._put(self._worn.lenses + worn_start).long()
         labels = [
             whole.label[whole.label != LONG_HAIR],
-            *(np.full(len(piece), kind) for piece, kind in zip(pieces[1:], (SKIN, HAT, FRAME), strict=True)),
+            *(
+                np.full(len(piece), kind)
+                for piece, kind in zip(pieces[1:], (SKIN, HAT, FRAME, HAND), strict=True)
+            ),
         ]
         self._label = self._put(np.concatenate(labels).astype(np.int64))
         masks = np.stack([whole.sky, *(whole.masks[name] for name in MASKS[1:])], 1)
-        plain = np.tile(np.array([[0.9, 0, 0, 0, 0]], np.float32), (count + len(self._worn.points), 1))
+        plain = np.tile(
+            np.array([[0.9, 0, 0, 0, 0]], np.float32), (count + len(self._worn.points) + len(hand_points), 1)
+        )
         self._masks = self._put(np.concatenate([masks, masks[list(whole.hem)], plain]).astype(np.float32))
         pool = [background(np.random.default_rng([77, i]), NETWORK_PX) for i in range(POOL_PICTURES)]
         self._pool = self._put(np.stack(pool)).permute(0, 3, 1, 2).contiguous()
@@ -194,17 +205,18 @@ class TorchFactory:
         flip = torch.tensor([1.0, -1.0, 1.0], device=self.device)
         below = torch.tensor([0.0, -HEM_MM, 0.0], device=self.device)
         hat = torch.where(look["hat"][:, None, None] > 0, head + posed.outward * lift, head[:, :1])
-        worn, worn_place = self._glasses(faces, head)
-        points_mm = torch.cat([head, head[:, self._hem] + below, hat, worn], 1)
+        worn, held = self._glasses(faces, head), self._hands(faces, head)
+        points_mm = torch.cat([head, head[:, self._hem] + below, hat, worn, held], 1)
         places = torch.cat([self._mean, self._mean[self._hem] + below, self._mean]).expand(batch, -1, -1)
         outward = posed.outward
         worn_normals = vertex_normals_batch(worn * flip, self._worn_triangles) * flip
-        normals = torch.cat([outward, outward[:, self._hem], outward, worn_normals], 1)
+        held_normals = vertex_normals_batch(held * flip, self._gripped) * flip
+        normals = torch.cat([outward, outward[:, self._hem], outward, worn_normals, held_normals], 1)
         turn = posed.rotation * flip[:, None]
         points = posed.project(points_mm, self._size)
         channels = torch.cat(
             [
-                torch.cat([places, worn_place], 1),
+                torch.cat([places, worn, self._hand_place.expand(batch, -1, -1)], 1),
                 normals @ turn.transpose(1, 2),
                 points,
                 self._masks.expand(batch, -1, -1),
@@ -290,8 +302,8 @@ class TorchFactory:
         light[hits.pixel] += (shone.T - light[hits.pixel]) * opacity[:, None]
         coverage[hits.pixel] = 1 - (1 - coverage[hits.pixel]) * (1 - opacity)
 
-    def _glasses(self, faces: list[Face], head: Tensor) -> tuple[Tensor, Tensor]:
-        """Points (B, G, 3) of everybody's glasses and their places; without glasses all at one point."""
+    def _glasses(self, faces: list[Face], head: Tensor) -> Tensor:
+        """Points (B, G, 3) of everybody's glasses; all at one point without."""
         points = head[:, :1].repeat(1, len(self._worn.points), 1)
         wearers = [i for i, face in enumerate(faces) if face.look.glasses]
         if wearers:
@@ -300,7 +312,16 @@ class TorchFactory:
             marks = head[index][:, self._landmarks].cpu().numpy()
             made = [glasses(faces[i].look, e, m).points for i, e, m in zip(wearers, eyes, marks, strict=True)]
             points[index] = self._put(np.stack(made))
-        return points, points
+        return points
+
+    def _hands(self, faces: list[Face], head: Tensor) -> Tensor:
+        """Points (B, H, 3) of the hands in front of faces; all at one point without."""
+        points = head[:, :1].repeat(1, len(self._hand_place), 1)
+        for i, face in enumerate(faces):
+            if face.look.hand:
+                skin = head[i, self._region].cpu().numpy()
+                points[i] = self._put(place_hand(face.look, skin))
+        return points
 
     def _behind(self, faces: list[Face]) -> Tensor:
         seeds = np.array([face.background_seed for face in faces])

@@ -11,8 +11,12 @@ from numpy.typing import NDArray
 from facepipe.faces.morphable import MorphableModel, Pose
 from facepipe.faces.scene import SOURCE_PX
 
-LANDMARK_BOX_PX = 200.0
-"""Usual size, square root of the area, of the landmarks' box in 300W-LP."""
+LANDMARK_BOX_PX = 188.0
+"""Usual size, square root of the area, of an unturned face's landmark box in 300W-LP and AFLW2000-3D, where
+it falls to about 150 in profile."""
+
+PROFILE_SHRINK = 0.12
+"""How much smaller turned heads are drawn: the scales in AFLW2000-3D fall from about 0.0014 to 0.00117."""
 
 LANDMARK_CENTRE_PX = (232.0, 272.0)
 
@@ -33,7 +37,8 @@ def draw_pose(rng: np.random.Generator, model: MorphableModel, vertices_mm: NDAr
         1.0,
     )
     centre = np.array(LANDMARK_CENTRE_PX) + rng.normal(0, 12, 2)
-    return frame(pose, model, vertices_mm, float(rng.normal(LANDMARK_BOX_PX, 14)), centre)
+    box_px = float(rng.normal(LANDMARK_BOX_PX, 13)) * (1 - PROFILE_SHRINK * math.sin(pose.yaw_rad) ** 2)
+    return frame(pose, model, vertices_mm, box_px, centre)
 
 
 def frame(
@@ -48,12 +53,13 @@ def frame(
     The solid's depth range is centred on z = 0.
 
     Args:
-        box_px: square root of the area of the landmarks' box.
+        box_px: square root of the area that the landmarks' box has when the head is not turned. Turning
+            makes it smaller, as in 300W-LP, whose faces keep their scale.
         centre_px: (x, y) of the box's centre, continuous pixels of the 450 px picture.
     """
     turned = vertices_mm @ pose.rotation().T
     points = turned[model.landmarks, :2]
-    extent = np.maximum(np.ptp(points, axis=0), 1e-6)
+    extent = np.ptp(vertices_mm[model.landmarks, :2], axis=0)
     scale = box_px / float(np.sqrt(extent[0] * extent[1]))
     middle = (points.min(0) + points.max(0)) / 2 * scale
     depth = turned[np.unique(model.solid), 2] * scale

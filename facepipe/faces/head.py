@@ -25,7 +25,7 @@ HEAD_NAME = "facepipe-head-1"
 
 @dataclass(frozen=True, eq=False)
 class Head:
-    """The head in millimetres, origin at the mean of the face's skin.
+    """The head in millimetres, origin behind the bridge of the nose.
 
     Attributes:
         model: the morphable model; its solid is the face part (upper forehead to chin, in front of the ears).

@@ -14,3 +14,4 @@ LONG_HAIR = 6
 FRAME = 7
 """Frames of glasses."""
 HAT = 8
+HAND = 9

@@ -51,7 +51,7 @@ class Look:
             are the surroundings' light from above, below and along `side_direction`.
         shadow: how dark cast shadows are. `softness`: width of their edges in pixels of the shadow map.
         exposure: brightness of the face's middle in the picture, linear.
-        glasses, dark_lenses, hat: whether each is there (0 or 1), with colours and sizes.
+        glasses, dark_lenses, hat, hand: whether each is there (0 or 1), with colours, sizes and place.
         noise_*: offsets into the noise that tell two faces' textures apart.
     """
 
@@ -123,6 +123,11 @@ class Look:
     hat: float
     hat_colour: Colour
     hat_line_mm: float
+    hand: float
+    hand_x_mm: float
+    hand_y_mm: float
+    hand_turn_rad: float
+    hand_tilt_rad: float
     noise_offset: Colour
 
     def arrays(self) -> dict[str, NDArray[np.float32]]:
@@ -312,5 +317,10 @@ def _worn(rng: np.random.Generator, who: Attributes) -> dict[str, object]:
         "hat": _chance(rng, 0.06),
         "hat_colour": _fabric(rng),
         "hat_line_mm": float(rng.uniform(24, 42)),
+        "hand": _chance(rng, 0.08),
+        "hand_x_mm": float(rng.uniform(-60, 60)),
+        "hand_y_mm": float(rng.uniform(-95, 50)),
+        "hand_turn_rad": float(rng.uniform(-0.2, 1.5)),
+        "hand_tilt_rad": float(rng.normal(0, 0.2)),
         "noise_offset": _colour(rng.uniform(0, 100, 3)),
     }

@@ -9,8 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from facepipe.faces.hair import above_hat_line_mm, hat_lift_mm, standing_mm
+from facepipe.faces.hand import hand_place, load_hand, place_hand
 from facepipe.faces.head import Head
-from facepipe.faces.labels import FRAME, HAT, LONG_HAIR, SKIN
+from facepipe.faces.labels import FRAME, HAND, HAT, LONG_HAIR, SKIN
 from facepipe.faces.look import Look
 from facepipe.faces.morphable import Pose
 from facepipe.faces.ops import NumpyOps
@@ -115,6 +116,16 @@ def build_scene(
         places.append(worn.points)
         normals.append(vertex_normals(worn.points * flip, np.concatenate([worn.frame, worn.lenses])) * flip)
         masks.append(_plain_masks(len(worn.points)))
+
+    if look.hand:
+        held = place_hand(look, vertices_mm[head.model.region])
+        _, gripped = load_hand()
+        triangles.append(gripped + sum(len(p) for p in points))
+        label.append(np.full(len(gripped), HAND, np.uint8))
+        points.append(held)
+        places.append(hand_place(load_hand()[0]))
+        normals.append(vertex_normals(held * flip, gripped) * flip)
+        masks.append(_plain_masks(len(held)))
 
     def project(model_points: NDArray[np.float32]) -> NDArray[np.float32]:
         return (pose.apply(model_points, SOURCE_PX) * (size_px / SOURCE_PX)).astype(np.float32)

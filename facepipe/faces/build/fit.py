@@ -17,10 +17,14 @@ IDENTITY_MODES = 170
 EXPRESSION_MODES = 56
 HELD_OUT = 300
 
+LANDMARKS_MEAN_MM = (0.0, -11.67, 3.87)
+"""Where every head's landmarks have their mean: this places the origin in which hair and skin are painted,
+whatever the face part is."""
+
 
 @dataclass(frozen=True, eq=False)
 class Fit:
-    """A linear model in millimetres, origin at the mean of the face's skin.
+    """A linear model in millimetres, origin between the eyes and the nose (see `LANDMARKS_MEAN_MM`).
 
     Attributes:
         mean: (V, 3).
@@ -49,7 +53,7 @@ class Population:
         rows = [(parts.weights @ base.targets[name]).ravel() for name in self.names]
         self._targets = np.asarray(rows, np.float32) * MM_PER_DM
         self._template = np.asarray(parts.weights @ base.vertices, np.float32).ravel() * MM_PER_DM
-        self._region = parts.region
+        self._landmarks = parts.landmarks
         self._column = {name: i for i, name in enumerate(self.names)}
         self._features = local_features(self.names)
 
@@ -64,11 +68,11 @@ class Population:
     def identities(
         self, rng: np.random.Generator, count: int
     ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        """Heads (N, 3 V), each moved so that its face is centred, and their kinds' terms (N, 18)."""
+        """Heads (N, 3 V), each moved so that its landmarks are centred, and their kinds' terms (N, 18)."""
         drawn = [draw_identity(rng, self._features, self.names) for _ in range(count)]
         heads = self._template + self.offsets([weights for weights, _ in drawn])
         points = heads.reshape(count, -1, 3)
-        points -= points[:, self._region].mean(1, keepdims=True)
+        points -= points[:, self._landmarks].mean(1, keepdims=True) - np.array(LANDMARKS_MEAN_MM, np.float32)
         return heads, np.array([attributes.terms() for _, attributes in drawn])
 
     def expressions(self, rng: np.random.Generator, count: int) -> NDArray[np.float32]:

@@ -23,7 +23,7 @@ LABEL_OF_GROUP = {
 }
 
 BACK_PLANE = ((7.1, 0.48), (8.05, 1.05))
-"""(y, z) of two points of the plane behind the face: from in front of the ears up to the top of the forehead."""
+"""(y, z) of two points of the plane behind the face: in front of the ears, up to the top of the forehead."""
 
 JAW_PLANE = ((6.55, 0.60), (6.10, 1.05))
 """(y, z) of two points of the plane under the jaw."""

@@ -58,7 +58,7 @@ def find_data() -> Path:
 
 def load(data: Path) -> Base:
     """Read everything that the head is built from."""
-    points, uv, faces, face_uv, groups = _read_obj(data / "mpfb2/3dobjs/base.obj")
+    points, uv, faces, face_uv, groups = read_obj(data / "mpfb2/3dobjs/base.obj")
     kept = [i for i, name in enumerate(groups) if _keep(name, points[faces[i], 1])]
     cavity_of_face = _cavities(data / "segmentation", uv, [face_uv[i] for i in kept])
     triangles, part, cavity = [], [], []
@@ -100,9 +100,10 @@ def _keep(group: str, heights: NDArray[np.float64]) -> bool:
     )  # fmt: skip
 
 
-def _read_obj(
+def read_obj(
     path: Path,
 ) -> tuple[NDArray[np.float64], NDArray[np.float64], list[list[int]], list[list[int]], list[str]]:
+    """Points (V, 3), texture points (U, 2), and of each face its points, texture points and group."""
     points, uv, faces, face_uv, groups = [], [], [], [], []
     group = ""
     for line in path.read_text().splitlines():
