@@ -24,7 +24,7 @@ from facepipe.truth import Truth
 from facepipe.voxelise import voxelise
 from facepipe.vrn import examples
 from facepipe.vrn import train as training
-from facepipe.vrn.augment import CENTRE_PX, Similarity, draw_similarity, rephotograph
+from facepipe.vrn.augment import CENTRE_PX, Similarity, draw_similarity, lower, rephotograph
 from facepipe.vrn.evaluate import Case, Figures, compare, factory_cases, groups, mean_of, summarise
 from facepipe.vrn.examples import Recipe, blocks, make_block, target
 from facepipe.vrn.hourglass import HourglassNetwork
@@ -257,6 +257,28 @@ def test_drawn_changes_are_moderate_and_cameras_keep_the_scene() -> None:
     unchanged = np.mean([np.array_equal(picture, grey) for picture in pictures])
     assert 0.2 < unchanged < 0.6
     assert np.median([np.abs(p[40:80, 40:80].mean() - 120) for p in pictures]) < 12
+
+
+def test_lowered_pictures_keep_place_and_colour_and_lose_detail() -> None:
+    """The centre of mass of a soft spot stays; stripes of one pixel fade to grey on average."""
+    rng = np.random.default_rng(0)
+    y, x = np.mgrid[:NETWORK_PX, :NETWORK_PX] + 0.5
+    spot = 240 * np.exp(-((x - 50) ** 2 + (y - 70) ** 2) / (2 * 18**2))
+    soft = np.repeat(np.rint(spot)[..., None], 3, 2).astype(np.uint8)
+    stripes = np.zeros((128, 128, 3), np.uint8)
+    stripes[:, ::2] = 200
+    contrasts = []
+    for _ in range(40):
+        weight = lower(soft, rng)[..., 0].astype(float)
+        weight[weight < 40] = 0
+        found = [(weight * axis).sum() / weight.sum() for axis in (x, y)]
+        np.testing.assert_allclose(found, [50, 70], atol=2.5)
+        contrasts.append(lower(stripes, rng).astype(float).std())
+    assert np.median(contrasts) < 0.4 * stripes.std()
+    recipe = Recipe(3, GEOMETRY, 8, faces=1, views=1)
+    sharp, low = make_block(recipe, 0), make_block(replace(recipe, low_resolution=True), 0)
+    np.testing.assert_array_equal(sharp.targets, low.targets)
+    assert not np.array_equal(sharp.images, low.images)
 
 
 def test_the_loss_by_hand() -> None:

@@ -32,8 +32,9 @@ PRECISIONS = ("bf16", "fp32")
 @click.option("--seed", type=int, default=0, show_default=True, help="Of weights, faces and draws.")
 @click.option("--init", metavar="NAME|FILE", help="Weights to start from.")
 @click.option("--views", type=int, default=4, show_default=True, help="Examples made of each face.")
+@click.option("--low-resolution", is_flag=True, help="Train on pictures of low resolutions.")
 @click.option("--precision", type=click.Choice(PRECISIONS), default="bf16", show_default=True)
-@click.option("--as", "name", help="Name of the weights.  [default: vrn-ARCH]")
+@click.option("--as", "name", help="Name of the weights.  [default: vrn-ARCH or vrn-ARCH-lowres]")
 @click.option("--out", type=click.Path(path_type=Path), required=True, help="Folder for weights and state.")
 @click.option("--threads", type=int, default=1, show_default=True, help="Threads of torch.")
 @click.option("--workers", type=int, default=1, show_default=True, help="Processes that make faces.")
@@ -47,6 +48,7 @@ def vrn(
     seed: int,
     init: str | None,
     views: int,
+    low_resolution: bool,
     precision: str,
     name: str | None,
     out: Path,
@@ -70,7 +72,7 @@ def vrn(
 
     initial = open_regressor(init).file if init else None
     plan = TrainingPlan(
-        name or f"vrn-{arch}",
+        name or f"vrn-{arch}{'-lowres' if low_resolution else ''}",
         arch,
         steps,
         minutes,
@@ -78,6 +80,7 @@ def vrn(
         learning_rate,
         seed,
         views=views,
+        low_resolution=low_resolution,
         bf16=precision == "bf16",
         initial_sha256=initial.sha256 if initial else "",
     )
@@ -134,6 +137,7 @@ def _command(plan: TrainingPlan, init: str | None) -> str:
     return (
         f"facepipe train vrn --as {plan.name} --arch {plan.arch} {length} --batch {plan.batch} "
         f"--learning-rate {plan.learning_rate:g} --seed {plan.seed} --views {plan.views} "
+        f"{'--low-resolution ' if plan.low_resolution else ''}"
         f"--precision {'bf16' if plan.bf16 else 'fp32'}{f' --init {init}' if init else ''}"
     )
 

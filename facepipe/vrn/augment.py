@@ -1,4 +1,4 @@
-"""Moving a face in its picture: the same change for image and truth, then another camera."""
+"""Changing examples: another place for image and truth alike, another camera, a lower resolution."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from facepipe.conventions import NETWORK_PX
+from facepipe.degrade import DEGRADATIONS
 from facepipe.faces.camera import draw_camera, photograph
 
 CENTRE_PX = (64.0, 71.0)
@@ -22,6 +23,9 @@ SCALE_SPREAD, ANGLE_SPREAD_RAD, SHIFT_SPREAD_PX = 0.09, 0.12, 4.0
 """Standard deviations of log scale, angle and shift."""
 
 _GAMMA = 2.2
+
+LOWEST_PX = 12
+"""Smallest side to which pictures are brought for a regressor that shall know low resolution."""
 
 
 @dataclass(frozen=True)
@@ -91,3 +95,15 @@ def rephotograph(image: NDArray[np.uint8], rng: np.random.Generator) -> NDArray[
     camera = replace(camera, shoulder=0.0, contrast=math.sqrt(camera.contrast))
     light = np.asarray((image / 255) ** _GAMMA, np.float32)
     return photograph(light, camera)
+
+
+def lower(image: NDArray[np.uint8], rng: np.random.Generator) -> NDArray[np.uint8]:
+    """Bring a picture, uint8 RGB (128, 128, 3), to a drawn lower resolution and enlarge it bilinearly.
+
+    The side is drawn uniformly in its logarithm from `LOWEST_PX` to 128, the degradation among all.
+    """
+    side = round(math.exp(rng.uniform(math.log(LOWEST_PX), math.log(NETWORK_PX))))
+    degradation = DEGRADATIONS[str(rng.choice(list(DEGRADATIONS)))]
+    small = degradation(image, side, rng)
+    size = (NETWORK_PX, NETWORK_PX)
+    return np.asarray(cv2.resize(small, size, interpolation=cv2.INTER_LINEAR), np.uint8)

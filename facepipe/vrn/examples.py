@@ -23,7 +23,7 @@ from facepipe.faces.factory import render, sample, vertices_px
 from facepipe.faces.head import load_head
 from facepipe.faces.seeds import face_seed
 from facepipe.voxelise import voxelise
-from facepipe.vrn.augment import draw_similarity, rephotograph
+from facepipe.vrn.augment import draw_similarity, lower, rephotograph
 
 FACES_PER_SEED = 2**20
 """Room for the faces of one training seed within the seeds for training."""
@@ -42,6 +42,7 @@ class Recipe:
         target_px: side of the grid on which the network predicts.
         faces: faces a block.
         views: how often each face appears in its block, moved and photographed anew each time.
+        low_resolution: whether pictures are brought to low resolutions.
     """
 
     seed: int
@@ -49,6 +50,7 @@ class Recipe:
     target_px: int
     faces: int = 64
     views: int = 4
+    low_resolution: bool = False
 
     def __post_init__(self) -> None:
         """Refuse what cannot be made."""
@@ -90,7 +92,8 @@ def make_block(recipe: Recipe, number: int) -> Block:
     images, targets = [], []
     for index in order:
         change = draw_similarity(rng)
-        images.append(rephotograph(change.image(pictures[index]), rng))
+        image = rephotograph(change.image(pictures[index]), rng)
+        images.append(lower(image, rng) if recipe.low_resolution else image)
         vertices = change.points(meshes[index])
         targets.append(target(vertices, head.model.solid, recipe.geometry, recipe.target_px))
     return Block(np.stack(images), np.stack(targets))

@@ -27,6 +27,7 @@ class TrainingPlan:
         seed: of initial weights and of every face and draw.
         faces: faces a block, see `examples.Recipe`.
         views: examples a face.
+        low_resolution: whether it is trained on pictures of low resolutions.
         bf16: whether the network computes in bfloat16.
         initial_sha256: of the weights file that it starts from, '' for random weights.
     """
@@ -40,6 +41,7 @@ class TrainingPlan:
     seed: int = 0
     faces: int = 64
     views: int = 4
+    low_resolution: bool = False
     bf16: bool = True
     initial_sha256: str = ""
 
@@ -65,7 +67,14 @@ class TrainingPlan:
     def recipe(self) -> Recipe:
         """What it is trained on."""
         architecture = self.architecture
-        return Recipe(self.seed, architecture.geometry, architecture.target_px, self.faces, self.views)
+        return Recipe(
+            self.seed,
+            architecture.geometry,
+            architecture.target_px,
+            self.faces,
+            self.views,
+            self.low_resolution,
+        )
 
     @property
     def steps_per_block(self) -> int:
