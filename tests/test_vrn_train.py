@@ -424,6 +424,9 @@ def test_groups() -> None:
         }
     )
     assert list(groups([(blank, Figures(iou=1.0))])) == ["all"]
+    low = [(blank, Figures(iou=1.0)), (replace(blank, low_px=16), Figures(iou=0.5))]
+    tables = {name: table["iou"].value for name, table in groups(low).items()}
+    assert tables == {"all": 1.0, "area 16 px, bilinear": 0.5}
 
 
 def test_faces_for_tests_agree_with_their_own_volume() -> None:
@@ -452,10 +455,25 @@ def test_commands(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert (info.training["steps"], info.training["faces"], info.training["samples_seen"]) == (1, 2, 2)
     assert 0 < info.figures["validation_faces"]["iou"] < 1
     before = load_tensors(weights)
-    judge = ["models", "evaluate", str(weights), "--faces", "2", "--record", "faces for tests"]
+    judge = [
+        "models",
+        "evaluate",
+        str(weights),
+        "--faces",
+        "2",
+        "--low-px",
+        "16,32",
+        "--record",
+        "faces for tests",
+    ]
     judged = runner.invoke(facepipe, judge, catch_exceptions=False)
     assert "2 images" in judged.stdout
-    assert "faces for tests, all" in weights.with_suffix(".md").read_text()
+    card = weights.with_suffix(".md").read_text()
+    assert "faces for tests, all" in card
+    assert "faces for tests, area 32 px, bilinear" in card
+    for sizes in ("16,x", "2"):
+        with pytest.raises(UsageError, match="--low-px"):
+            runner.invoke(facepipe, [*judge, "--low-px", sizes], catch_exceptions=False)
     np.testing.assert_equal(load_tensors(weights), before)
     with pytest.raises(UsageError, match="ships with facepipe"):
         runner.invoke(facepipe, ["models", "evaluate", "vrn-compact", *judge[3:]], catch_exceptions=False)

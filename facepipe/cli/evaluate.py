@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING
 
 import click
 
-from facepipe.conventions import VolumeGeometry
+from facepipe.conventions import NETWORK_PX, VolumeGeometry
 from facepipe.datasets.base import Dataset
 from facepipe.datasets.crops import CROP_MODES, crop_for
-from facepipe.degrade import make_reference
+from facepipe.degrade import degrade, make_reference
 from facepipe.errors import SampleError, UsageError
 from facepipe.progress import progress
 from facepipe.stages import make_truth_volume, truth_in_crop
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 @click.option("--faces", type=int, default=0, help="Instead: this many faces made from the seeds for tests.")
 @click.option("--crop", type=click.Choice(CROP_MODES), default="full", show_default=True, help="Part seen.")
 @click.option("--limit", type=int, help="Take only the first samples of the data set.")
+@click.option("--low-px", default="", help="Also at these low resolutions, such as 16,32,64.")
 @click.option("--device", default="cpu", show_default=True, help="Device of torch.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.option("--record", metavar="TITLE", help="Write the figures into FILE and its card under this title.")
@@ -38,6 +39,7 @@ def evaluate(
     faces: int,
     crop: str,
     limit: int | None,
+    low_px: str,
     device: str,
     as_json: bool,
     record: str | None,
@@ -45,7 +47,7 @@ def evaluate(
     """Compare a regressor's volumes of reference images with the truth.
 
     Prints the mean over images of every figure that the truth allows, with its 95 % interval (bootstrap
-    over images), in all and for ranges of yaw and skin tone.
+    over images), in all, for ranges of yaw and skin tone, and for low resolutions enlarged bilinearly.
     """
     from facepipe.datasets.catalog import open_dataset
     from facepipe.vrn import evaluate as evaluation
@@ -53,16 +55,17 @@ def evaluate(
     if (dataset is None) == (faces < 1):
         raise UsageError("give either --dataset DIR or --faces N, N above 0")
     chosen = open_regressor(regressor)
+    sizes = _sizes(low_px)
     if record is not None and chosen.file.shipped:
         raise UsageError(f"--record: {regressor} ships with facepipe; name the file of other weights")
     network = chosen.build(device)
     if dataset is None:
-        cases, total = evaluation.factory_cases(faces, chosen.geometry), faces
+        cases, total = evaluation.factory_cases(faces, chosen.geometry, sizes), faces
     else:
         opened = open_dataset(dataset)
         total = min(len(opened.refs()), limit or len(opened.refs()))
-        cases = _cases(opened, crop, total, chosen.geometry)
-    with progress("images", total) as advance:
+        cases = _cases(opened, crop, total, chosen.geometry, sizes)
+    with progress("images", total * (1 + len(sizes))) as advance:
         results = evaluation.evaluate(network, chosen.geometry, _counted(cases, advance))
     if not results:
         raise UsageError(f"{dataset}: none of its {total} samples can be used")
@@ -75,8 +78,20 @@ def evaluate(
         click.echo("\n\n".join(_text(name, means) for name, means in tables.items()))
 
 
-def _cases(dataset: Dataset, crop_mode: str, count: int, geometry: VolumeGeometry) -> Iterator[Case]:
-    from facepipe.vrn.evaluate import Case
+def _sizes(text: str) -> tuple[int, ...]:
+    try:
+        sizes = tuple(int(part) for part in text.split(",") if part)
+    except ValueError as error:
+        raise UsageError(f"--low-px {text}: expected numbers such as 16,32,64") from error
+    if not all(4 <= size <= NETWORK_PX for size in sizes):
+        raise UsageError(f"--low-px {text}: expected sizes from 4 to {NETWORK_PX}")
+    return sizes
+
+
+def _cases(
+    dataset: Dataset, crop_mode: str, count: int, geometry: VolumeGeometry, sizes: tuple[int, ...]
+) -> Iterator[Case]:
+    from facepipe.vrn.evaluate import LOW_DEGRADATION, Case
 
     topology = dataset.topology()
     for ref in dataset.refs()[:count]:
@@ -90,8 +105,11 @@ def _cases(dataset: Dataset, crop_mode: str, count: int, geometry: VolumeGeometr
         volume = None
         if topology is not None and truth.vertices is not None:
             volume = make_truth_volume(truth, topology, geometry)
-        image = make_reference(crop.cut(sample.image))
-        yield Case(image, truth, volume, sample.yaw_deg, sample.skin_tone)
+        square = crop.cut(sample.image)
+        case = Case(make_reference(square), truth, volume, sample.yaw_deg, sample.skin_tone)
+        yield case
+        for px in sizes:
+            yield case.lowered(degrade(square, LOW_DEGRADATION, px, 0, ref.sample_id))
 
 
 def _counted(cases: Iterator[Case], advance: Callable[[int], None]) -> Iterator[Case]:

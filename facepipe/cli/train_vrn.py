@@ -16,6 +16,11 @@ if TYPE_CHECKING:
 
 PRECISIONS = ("bf16", "fp32")
 
+NOT_FIT_FOR = (
+    "telling people apart, measuring a head in millimetres, anything behind the face part (brow to chin, in "
+    "front of the ears); it saw rendered heads only, so hair, masks and hands over a real face mislead it"
+)
+
 
 @click.command()
 @click.option(
@@ -100,6 +105,7 @@ def vrn(
         "samples_seen": trainer.step * batch,
         "steps": trainer.step,
         "seconds": round(trainer.seconds),
+        "not_fit_for": NOT_FIT_FOR,
         "device": f"{device}, {threads} thread{'s' if threads > 1 else ''}",
     }
     if initial:

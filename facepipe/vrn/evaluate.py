@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from itertools import pairwise
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from facepipe.conventions import VolumeGeometry
+from facepipe.conventions import NETWORK_PX, VolumeGeometry
+from facepipe.degrade import degrade
 from facepipe.faces.factory import example, sample
 from facepipe.faces.head import load_head
 from facepipe.faces.seeds import face_seed
@@ -22,6 +23,7 @@ from facepipe.volume import front_depth
 from facepipe.vrn.base import VolumeRegressor
 
 RESAMPLES = 2000
+LOW_DEGRADATION = "area"
 YAW_LIMITS_DEG = (0.0, 30.0, 60.0, math.inf)
 TONE_LIMITS = (0.0, 0.33, 0.67, math.inf)
 
@@ -36,6 +38,7 @@ class Case:
         volume: the filled truth in the regressor's geometry, None where there is no dense truth.
         yaw_deg: None where unknown.
         skin_tone: 0 (lightest) to 1 (darkest), None where unknown.
+        low_px: side to which the image was degraded before it was enlarged again, None for a reference.
     """
 
     image: NDArray[np.uint8]
@@ -43,6 +46,12 @@ class Case:
     volume: NDArray[np.uint8] | None = None
     yaw_deg: float | None = None
     skin_tone: float | None = None
+    low_px: int | None = None
+
+    def lowered(self, low: NDArray[np.uint8]) -> Case:
+        """The same face seen at low resolution: uint8 RGB (h, h, 3), enlarged bilinearly."""
+        image = cv2.resize(low, (NETWORK_PX, NETWORK_PX), interpolation=cv2.INTER_LINEAR)
+        return replace(self, image=np.asarray(image, np.uint8), low_px=len(low))
 
 
 @dataclass(frozen=True)
@@ -83,14 +92,17 @@ class Mean:
     images: int
 
 
-def factory_cases(count: int, geometry: VolumeGeometry) -> Iterator[Case]:
-    """Make the first faces of the test seeds, on which no training looks."""
+def factory_cases(count: int, geometry: VolumeGeometry, low_px: Sequence[int] = ()) -> Iterator[Case]:
+    """Make the first faces of the test seeds, on which no training looks, each also at low resolutions."""
     head = load_head()
     for index in range(count):
         face = sample(face_seed("test", index), head)
         made = example(face, geometry, head)
         truth = Truth("landmarks3d", None, made.landmarks)
-        yield Case(made.image, truth, made.volume, math.degrees(face.pose.yaw_rad), face.skin_tone)
+        case = Case(made.image, truth, made.volume, math.degrees(face.pose.yaw_rad), face.skin_tone)
+        yield case
+        for px in low_px:
+            yield case.lowered(degrade(made.image, LOW_DEGRADATION, px, 0, str(index)))
 
 
 def evaluate(
@@ -168,18 +180,23 @@ def mean_of(values: NDArray[np.float64]) -> Mean:
 
 
 def groups(results: Sequence[tuple[Case, Figures]]) -> dict[str, dict[str, Mean]]:
-    """Means for all images, then for ranges of |yaw| and of skin tone among those where it is known."""
-    tables = {"all": summarise([figures for _, figures in results])}
+    """Means for all references, for ranges of their |yaw| and skin tone where known, for low resolutions."""
+    references = [(case, figures) for case, figures in results if case.low_px is None]
+    tables = {"all": summarise([figures for _, figures in references])}
     known = [
         ("|yaw|", YAW_LIMITS_DEG, lambda case: None if case.yaw_deg is None else abs(case.yaw_deg)),
         ("skin tone", TONE_LIMITS, lambda case: case.skin_tone),
     ]
     for title, limits, value_of in known:
         for low, high in pairwise(limits):
-            values = [(value_of(case), figures) for case, figures in results]
+            values = [(value_of(case), figures) for case, figures in references]
             chosen = [figures for value, figures in values if value is not None and low <= value < high]
             if chosen:
                 tables[_range(title, low, high, limits)] = summarise(chosen)
+    for px in sorted({case.low_px for case, _ in results if case.low_px is not None}):
+        tables[f"{LOW_DEGRADATION} {px} px, bilinear"] = summarise(
+            [figures for case, figures in results if case.low_px == px]
+        )
     return tables
 
 
