@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from facepipe.conventions import NETWORK_PX, VolumeGeometry
+from facepipe.faces.appearance import draw_look
 from facepipe.faces.attributes import Attributes, draw_attributes
 from facepipe.faces.background import background
 from facepipe.faces.camera import Camera, draw_camera, photograph
@@ -16,7 +17,7 @@ from facepipe.faces.draw import draw
 from facepipe.faces.expressions import draw_expression
 from facepipe.faces.framing import draw_pose
 from facepipe.faces.head import Head, load_head
-from facepipe.faces.look import Look, draw_look
+from facepipe.faces.look import Look
 from facepipe.faces.morphable import Pose
 from facepipe.faces.scene import SOURCE_PX, build_scene
 from facepipe.voxelise import voxelise

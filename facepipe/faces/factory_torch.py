@@ -13,7 +13,6 @@ import torch
 import torch.nn.functional as F
 
 from facepipe.conventions import NETWORK_PX, VolumeGeometry
-from facepipe.faces.attributes import draw_attributes
 from facepipe.faces.background import background
 from facepipe.faces.camera_torch import photograph_batch
 from facepipe.faces.draw import METERED_MM, METERED_RADIUS_MM, UNMETERED_LEVEL
@@ -26,11 +25,11 @@ from facepipe.faces.hair import (
     rooted,
     standing_mm,
 )
-from facepipe.faces.hand import hand_place, load_hand, place_hand
+from facepipe.faces.hand import place_hand
 from facepipe.faces.head import Head, load_head
-from facepipe.faces.labels import FRAME, HAND, HAT, LONG_HAIR, SKIN
+from facepipe.faces.head_torch import HeadTensors
+from facepipe.faces.labels import SKIN
 from facepipe.faces.light import shine_on
-from facepipe.faces.look import draw_look
 from facepipe.faces.ops import dot
 from facepipe.faces.ops_torch import BatchValues, TorchOps
 from facepipe.faces.raster_torch import BatchFragments, Hits, hits_of, rasterise_batch, vertex_normals_batch
@@ -40,15 +39,12 @@ from facepipe.faces.scene import (
     NECK_MM,
     SOURCE_PX,
     body_rotation,
-    body_share,
-    drape_triangles,
-    hem_band,
 )
-from facepipe.faces.shadow import MAP_PX, TAPS, light_frame
+from facepipe.faces.shadow_torch import BatchShadowMap
 from facepipe.faces.skin import paint, through_lens
 from facepipe.faces.values import Values
 from facepipe.faces.voxelise_torch import voxelise_batch
-from facepipe.faces.worn import Glasses, glasses
+from facepipe.faces.worn import glasses
 
 Tensor = torch.Tensor
 
@@ -103,46 +99,7 @@ class TorchFactory:
         self.head = head or load_head()
         self.ops = TorchOps(self.device)
         self._size = NETWORK_PX * OVERSAMPLING
-        model, whole = self.head.model, self.head
-        count = len(model.mean)
-        self._mean = self._put(model.mean)
-        self._shape = self._put(model.shape_basis.T.copy())
-        self._expression = self._put(model.expression_basis.T.copy())
-        self._share = self._put(body_share(whole))
-        self._solid = self._put(model.solid).long()
-        self._all = self._put(whole.triangles).long()
-        self._scalp = self._put(whole.scalp).long()
-        self._drape = self._put(drape_triangles(whole)).long()
-        self._landmarks = self._put(model.landmarks).long()
-        self._region = self._put(model.region).long()
-        self._hem = torch.tensor(whole.hem, device=self.device)
-        self._eyes = [self._put(index).long() for index in whole.eyes]
-        opaque = whole.triangles[whole.label != LONG_HAIR]
-        band = hem_band(whole)
-        hat_start = count + len(whole.hem)
-        worn_start = hat_start + count
-        self._worn = _template_glasses(whole)
-        self._worn_triangles = self._put(np.concatenate([self._worn.frame, self._worn.lenses])).long()
-        hand_points, gripped = load_hand()
-        hand_start = worn_start + len(self._worn.points)
-        self._gripped = self._put(gripped).long()
-        self._hand_place = self._put(hand_place(hand_points))
-        pieces = [opaque, band, whole.scalp + hat_start, self._worn.frame + worn_start, gripped + hand_start]
-        self._triangles = self._put(np.concatenate(pieces)).long()
-        self._lenses = self._put(self._worn.lenses + worn_start).long()
-        labels = [
-            whole.label[whole.label != LONG_HAIR],
-            *(
-                np.full(len(piece), kind)
-                for piece, kind in zip(pieces[1:], (SKIN, HAT, FRAME, HAND), strict=True)
-            ),
-        ]
-        self._label = self._put(np.concatenate(labels).astype(np.int64))
-        masks = np.stack([whole.sky, *(whole.masks[name] for name in MASKS[1:])], 1)
-        plain = np.tile(
-            np.array([[0.9, 0, 0, 0, 0]], np.float32), (count + len(self._worn.points) + len(hand_points), 1)
-        )
-        self._masks = self._put(np.concatenate([masks, masks[list(whole.hem)], plain]).astype(np.float32))
+        self._parts = HeadTensors(self.head, self.device)
         pool = [background(np.random.default_rng([77, i]), NETWORK_PX) for i in range(POOL_PICTURES)]
         self._pool = self._put(np.stack(pool)).permute(0, 3, 1, 2).contiguous()
 
@@ -167,22 +124,25 @@ class TorchFactory:
             light * exposure + self._behind(faces) * (1 - coverage), [f.camera for f in faces]
         )
         return Batch(
-            images, voxelise_batch(truth, self._solid, geometry), truth[:, self._landmarks], triangle
+            images,
+            voxelise_batch(truth, self._parts.solid, geometry),
+            truth[:, self._parts.landmarks],
+            triangle,
         )
 
     def _pose(self, faces: list[Face]) -> _Posed:
         shape = self._put(np.stack([face.shape for face in faces]))
         expression = self._put(np.stack([face.expression for face in faces]))
-        moved = shape @ self._shape + expression @ self._expression
-        vertices = self._mean + moved.view(len(faces), -1, 3)
+        moved = shape @ self._parts.shape + expression @ self._parts.expression
+        vertices = self._parts.mean + moved.view(len(faces), -1, 3)
         flip = torch.tensor([1.0, -1.0, 1.0], device=self.device)
         body = self._put(np.stack([body_rotation(face.pose) for face in faces]))
         pivot = torch.tensor(NECK_MM, device=self.device)
         turned = (vertices - pivot) @ body.transpose(1, 2) + pivot
-        dressed = vertices + self._share * (turned - vertices)
+        dressed = vertices + self._parts.share * (turned - vertices)
         return _Posed(
             dressed,
-            vertex_normals_batch(dressed * flip, self._all) * flip,
+            vertex_normals_batch(dressed * flip, self._parts.all) * flip,
             self._put(np.stack([face.pose.rotation() for face in faces]).astype(np.float32)),
             self._put(np.array([face.pose.scale for face in faces], np.float32))[:, None, None],
             self._put(np.array([face.pose.translation_px for face in faces], np.float32))[:, None],
@@ -195,8 +155,8 @@ class TorchFactory:
     def _draw(
         self, faces: list[Face], posed: _Posed, look: dict[str, Tensor]
     ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        ops, batch, count = self.ops, len(faces), len(self._mean)
-        place_of_vertex = self._mean.T.repeat(1, batch)
+        ops, batch, count = self.ops, len(faces), len(self._parts.mean)
+        place_of_vertex = self._parts.mean.T.repeat(1, batch)
         values = self._spread(look, batch, count)
         standing = standing_mm(ops, values, place_of_vertex).view(batch, count, 1)
         height = above_hat_line_mm(values, place_of_vertex[1], place_of_vertex[2])
@@ -206,28 +166,30 @@ class TorchFactory:
         below = torch.tensor([0.0, -HEM_MM, 0.0], device=self.device)
         hat = torch.where(look["hat"][:, None, None] > 0, head + posed.outward * lift, head[:, :1])
         worn, held = self._glasses(faces, head), self._hands(faces, head)
-        points_mm = torch.cat([head, head[:, self._hem] + below, hat, worn, held], 1)
-        places = torch.cat([self._mean, self._mean[self._hem] + below, self._mean]).expand(batch, -1, -1)
+        points_mm = torch.cat([head, head[:, self._parts.hem] + below, hat, worn, held], 1)
+        places = torch.cat(
+            [self._parts.mean, self._parts.mean[self._parts.hem] + below, self._parts.mean]
+        ).expand(batch, -1, -1)
         outward = posed.outward
-        worn_normals = vertex_normals_batch(worn * flip, self._worn_triangles) * flip
-        held_normals = vertex_normals_batch(held * flip, self._gripped) * flip
-        normals = torch.cat([outward, outward[:, self._hem], outward, worn_normals, held_normals], 1)
+        worn_normals = vertex_normals_batch(worn * flip, self._parts.worn_triangles) * flip
+        held_normals = vertex_normals_batch(held * flip, self._parts.gripped) * flip
+        normals = torch.cat([outward, outward[:, self._parts.hem], outward, worn_normals, held_normals], 1)
         turn = posed.rotation * flip[:, None]
         points = posed.project(points_mm, self._size)
         channels = torch.cat(
             [
-                torch.cat([places, worn, self._hand_place.expand(batch, -1, -1)], 1),
+                torch.cat([places, worn, self._parts.hand_place.expand(batch, -1, -1)], 1),
                 normals @ turn.transpose(1, 2),
                 points,
-                self._masks.expand(batch, -1, -1),
+                self._parts.masks.expand(batch, -1, -1),
             ],
             2,
         )
-        shadows = _BatchShadows(points, self._triangles, faces, self.device)
-        base = rasterise_batch(points, self._triangles, self._size)
+        shadows = BatchShadowMap(points, self._parts.triangles, [face.look for face in faces])
+        base = rasterise_batch(points, self._parts.triangles, self._size)
         light = torch.zeros(batch * self._size**2, 3, device=self.device)
         coverage = (base.triangle >= 0).float().view(-1)
-        hits = hits_of(base, base.triangle >= 0, self._triangles, channels)
+        hits = hits_of(base, base.triangle >= 0, self._parts.triangles, channels)
         level = self._light_base(hits, look, shadows, light, batch)
 
         def shell(points_mm: Tensor, triangles: Tensor, share: float, is_drape: bool) -> None:
@@ -240,16 +202,16 @@ class TorchFactory:
         inner = head * torch.tensor([0.91, 1.0, 1.0], device=self.device) - torch.tensor(
             [0.0, 0.0, 6.0], device=self.device
         )
-        shell(torch.where(wears, inner, head[:, :1]), self._drape, 0.0, True)
+        shell(torch.where(wears, inner, head[:, :1]), self._parts.drape, 0.0, True)
         for k in range(HAIR_LAYERS):
             share = (k + 1) / HAIR_LAYERS
             if k % 2 == 0:
                 sheet = head + outward * (9.0 * share)
-                shell(torch.where(wears, sheet, head[:, :1]), self._drape, share, True)
+                shell(torch.where(wears, sheet, head[:, :1]), self._parts.drape, share, True)
             raised = torch.where(standing > 0, 0.4 + share * standing, standing)
-            shell(head + outward * raised, self._scalp, share, False)
-        lenses = rasterise_batch(points, self._lenses, self._size)
-        seen = hits_of(lenses, lenses.depth > base.depth, self._lenses, channels)
+            shell(head + outward * raised, self._parts.scalp, share, False)
+        lenses = rasterise_batch(points, self._parts.lenses, self._size)
+        seen = hits_of(lenses, lenses.depth > base.depth, self._parts.lenses, channels)
         at = BatchValues(look, seen.owner)
         light[seen.pixel] = through_lens(ops, at, light[seen.pixel].T, seen.channels[:3]).T
         shape = (batch, self._size, self._size)
@@ -261,12 +223,12 @@ class TorchFactory:
         )
 
     def _light_base(
-        self, hits: Hits, look: dict[str, Tensor], shadows: _BatchShadows, light: Tensor, batch: int
+        self, hits: Hits, look: dict[str, Tensor], shadows: BatchShadowMap, light: Tensor, batch: int
     ) -> Tensor:
         """Light the opaque fragments and return the brightness of each face's middle (B,)."""
         ops, values = self.ops, BatchValues(look, hits.owner)
         place, normal, position, masks = _split(hits.channels)
-        label = self._label[hits.triangle]
+        label = self._parts.label[hits.triangle]
         named = Values(dict(zip(MASKS, masks, strict=True)))
         surface = paint(ops, values, label, place, normal, named)
         on_skin = rooted(ops, values, place, named.ears, surface.colour)
@@ -287,7 +249,7 @@ class TorchFactory:
         triangles: Tensor,
         channels: Tensor,
         look: dict[str, Tensor],
-        shadows: _BatchShadows,
+        shadows: BatchShadowMap,
         share: float,
         is_drape: bool,
         light: Tensor,
@@ -304,22 +266,22 @@ class TorchFactory:
 
     def _glasses(self, faces: list[Face], head: Tensor) -> Tensor:
         """Points (B, G, 3) of everybody's glasses; all at one point without."""
-        points = head[:, :1].repeat(1, len(self._worn.points), 1)
+        points = head[:, :1].repeat(1, len(self._parts.worn.points), 1)
         wearers = [i for i, face in enumerate(faces) if face.look.glasses]
         if wearers:
             index = torch.tensor(wearers, device=self.device)
-            eyes = torch.stack([head[index][:, eye].mean(1) for eye in self._eyes], 1).cpu().numpy()
-            marks = head[index][:, self._landmarks].cpu().numpy()
+            eyes = torch.stack([head[index][:, eye].mean(1) for eye in self._parts.eyes], 1).cpu().numpy()
+            marks = head[index][:, self._parts.landmarks].cpu().numpy()
             made = [glasses(faces[i].look, e, m).points for i, e, m in zip(wearers, eyes, marks, strict=True)]
             points[index] = self._put(np.stack(made))
         return points
 
     def _hands(self, faces: list[Face], head: Tensor) -> Tensor:
         """Points (B, H, 3) of the hands in front of faces; all at one point without."""
-        points = head[:, :1].repeat(1, len(self._hand_place), 1)
+        points = head[:, :1].repeat(1, len(self._parts.hand_place), 1)
         for i, face in enumerate(faces):
             if face.look.hand:
-                skin = head[i, self._region].cpu().numpy()
+                skin = head[i, self._parts.region].cpu().numpy()
                 points[i] = self._put(place_hand(face.look, skin))
         return points
 
@@ -331,44 +293,7 @@ class TorchFactory:
         return torch.where(mirrored, pictures.flip(3), pictures) * bright[:, None, None, None]
 
 
-class _BatchShadows:
-    """What each light sees; see `facepipe.faces.shadow`."""
-
-    def __init__(self, points: Tensor, triangles: Tensor, faces: list[Face], device: torch.device) -> None:
-        frames = np.stack([light_frame(face.look.key_direction) for face in faces])
-        self._frame = torch.from_numpy(frames).to(device)
-        turned = points @ self._frame.transpose(1, 2)
-        low, high = turned.amin(1), turned.amax(1)
-        self._scale = (MAP_PX - 8) / (high - low)[:, :2].amax(1).clamp(min=1e-6)
-        self._offset = MAP_PX / 2 - (low + high) / 2 * self._scale[:, None]
-        self._offset[:, 2] = 0
-        seen = turned * self._scale[:, None, None] + self._offset[:, None]
-        self._depth = rasterise_batch(seen, triangles, MAP_PX).depth.view(-1)
-        self._softness = torch.tensor([face.look.softness for face in faces], device=device)
-
-    def share(self, positions: Tensor, owner: Tensor) -> Tensor:
-        """How much of the light reaches positions (3, N) of pictures `owner` (N,)."""
-        turned = torch.einsum("nij,jn->in", self._frame[owner], positions)
-        x, y, z = turned * self._scale[owner] + self._offset[owner].T
-        softness = self._softness[owner]
-        total = torch.zeros_like(x)
-        for across, down in TAPS:
-            column = torch.floor(x + across * softness).clamp(0, MAP_PX - 1).long()
-            row = torch.floor(y + down * softness).clamp(0, MAP_PX - 1).long()
-            reach = 2.2 + 1.2 * (abs(across) + abs(down)) * softness
-            total += (z >= self._depth[(owner * MAP_PX + row) * MAP_PX + column] - reach).float()
-        return total / len(TAPS)
-
-
 def _split(found: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     place, normal, position, masks = found[:3], found[3:6], found[6:9], found[9:]
     length = torch.sqrt(dot(normal, normal)) + 1e-9
     return place, normal / torch.where(normal[2] < 0, -length, length), position, masks
-
-
-def _template_glasses(head: Head) -> Glasses:
-    """Glasses on the mean head: their triangles are everybody's."""
-    rng = np.random.default_rng(0)
-    look = draw_look(rng, draw_attributes(rng))
-    eyes = np.stack([head.model.mean[index].mean(0) for index in head.eyes])
-    return glasses(look, eyes, head.model.mean[head.model.landmarks])
