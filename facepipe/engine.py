@@ -18,8 +18,9 @@ from distributed.client import FutureCancelledError
 from distributed.comm.core import CommClosedError
 
 from facepipe.errors import EnvironmentTroubleError
+from facepipe.parts import Reasons
 from facepipe.plan import RunSpec, Unit
-from facepipe.work import Reasons, UnitReport, probe_sample, run_unit
+from facepipe.work import UnitReport, probe_sample, run_unit
 
 logger = logging.getLogger("facepipe")
 

@@ -1,51 +1,22 @@
-"""What a worker does with one unit: read its inputs, call the stage, write whole shards and the part."""
+"""What a worker is asked to do: one unit, or one sample of it on trial."""
 
 from __future__ import annotations
 
 import errno
 import logging
 import time
-from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import Any
 
-import numpy as np
-import pyarrow as pa
 from numpy.typing import NDArray
 
-from facepipe import stages
-from facepipe.conventions import NETWORK_PX
-from facepipe.crop import Crop
-from facepipe.datasets.base import SampleRef
-from facepipe.errors import EnvironmentTroubleError, SampleError
-from facepipe.plan import Condition, RunSpec, Unit, truth_volume_name
-from facepipe.schema import SAMPLES, SCORES
-from facepipe.store import RunStore, read_table
-from facepipe.superres.methods import get_method
-from facepipe.truth import Truth
-from facepipe.vrn.regressors import get_regressor
+from facepipe.errors import EnvironmentTroubleError
+from facepipe.parts import UPSTREAM, Reasons
+from facepipe.plan import RunSpec, Unit
+from facepipe.store import RunStore
+from facepipe.units import WORK, unit_span
 
 logger = logging.getLogger("facepipe")
-
-Reasons = Mapping[int, tuple[str, str]]
-"""Index of a sample -> (reason code, detail) of its quarantine."""
-
-UPSTREAM = "upstream"
-"""Reason of a sample that an earlier stage quarantined: carried on, not reported again."""
-
-_REASON = [("reason", pa.string()), ("detail", pa.string())]
-INGEST_PART = pa.schema([*SAMPLES, *_REASON])
-ARRAY_PART = pa.schema(
-    [
-        ("index", pa.int64()),
-        ("array", pa.string()),
-        ("crc32", pa.uint32()),
-        ("seconds", pa.float64()),
-        *_REASON,
-    ]
-)
-SCORE_PART = pa.schema([*SCORES, ("index", pa.int64()), *_REASON])
 
 _TROUBLE = {
     errno.ENOSPC: "the disk is full",
@@ -86,7 +57,7 @@ def run_unit(spec: RunSpec, unit: Unit, skip: Reasons, device: str = "cpu") -> U
     started = time.perf_counter()
     store = RunStore(spec.path)
     try:
-        table = _WORK[unit.stage](spec, store, unit, skip, device)
+        table = WORK[unit.stage](spec, store, unit, skip, device)
         store.write_part(unit.stage, unit.condition.key, unit.shard, table)
     except MemoryError as error:
         raise EnvironmentTroubleError(f"{unit}: no memory left on the worker") from error
@@ -96,7 +67,7 @@ def run_unit(spec: RunSpec, unit: Unit, skip: Reasons, device: str = "cpu") -> U
             raise
         where = f" ({error.filename})" if error.filename else ""
         raise EnvironmentTroubleError(f"{unit}: {trouble}{where}") from error
-    start, stop = _span(spec, unit)
+    start, stop = unit_span(spec, unit)
     rows = table["index"].to_pylist() if "index" in table.schema.names else range(start, stop)
     found = dict(zip(rows, table["reason"].to_pylist(), strict=True))
     reasons = sorted(reason for reason in found.values() if reason not in (None, UPSTREAM))
@@ -108,9 +79,9 @@ def run_unit(spec: RunSpec, unit: Unit, skip: Reasons, device: str = "cpu") -> U
 
 def probe_sample(spec: RunSpec, unit: Unit, index: int, skip: Reasons, device: str = "cpu") -> None:
     """Do a unit's work on one sample alone and throw the result away: does it kill the worker?"""
-    start, stop = _span(spec, unit)
+    start, stop = unit_span(spec, unit)
     others = {i: ("probe", "") for i in range(start, stop) if i != index}
-    _WORK[unit.stage](spec, _ReadOnlyStore(spec.path), unit, {**others, **skip}, device)
+    WORK[unit.stage](spec, _ReadOnlyStore(spec.path), unit, {**others, **skip}, device)
 
 
 class _ReadOnlyStore(RunStore):
@@ -118,283 +89,3 @@ class _ReadOnlyStore(RunStore):
 
     def write_shard(self, name: str, shard: int, values: NDArray[Any]) -> list[int]:  # noqa: ARG002
         return [0] * len(values)
-
-
-def _span(spec: RunSpec, unit: Unit) -> tuple[int, int]:
-    return spec.span(unit.shard, spec.n_candidates if unit.stage == "ingest" else None)
-
-
-def _guard(index: int, reasons: dict[int, tuple[str, str]], step: Callable[[], None]) -> None:
-    """Do one sample's step; whatever the sample is to blame for becomes its reason."""
-    try:
-        step()
-    except SampleError as error:
-        reasons[index] = (error.reason, error.detail)
-    except (OSError, MemoryError):
-        raise
-    except Exception as error:  # noqa: BLE001 - one sample's surprise must not stop a hundred thousand
-        reasons[index] = ("unexpected-error", f"{type(error).__name__}: {error}")
-
-
-# -- stages -------------------------------------------------------------------------------------------
-
-
-def _ingest(spec: RunSpec, store: RunStore, unit: Unit, skip: Reasons, device: str) -> pa.Table:  # noqa: ARG001
-    start, stop = _span(spec, unit)
-    reasons = dict(skip)
-    rows: list[dict[str, Any]] = []
-    for index, ref in _refs(store.candidates_path, start, stop):
-        row: dict[str, Any] = {"sample_id": ref.sample_id}
-
-        def step(ref: SampleRef = ref, row: dict[str, Any] = row) -> None:
-            row.update(stages.ingest(ref, spec.dataset.load(ref, dense=False), spec.crop))
-
-        if index not in reasons:
-            _guard(index, reasons, step)
-        row["reason"], row["detail"] = reasons.get(index, (None, None))
-        rows.append(row)
-    return pa.Table.from_pylist(rows, schema=INGEST_PART)
-
-
-def _degrade(spec: RunSpec, store: RunStore, unit: Unit, skip: Reasons, device: str) -> pa.Table:  # noqa: ARG001
-    start, stop = _span(spec, unit)
-    reasons = dict(skip)
-    topology = spec.dataset.topology()
-    arrays: dict[str, NDArray[Any]] = {
-        name: np.full((stop - start, *shape), fill, dtype)
-        for name, (shape, dtype, fill) in input_arrays(spec).items()
-    }
-    crops = _crops(store, start, stop)
-    for index, ref in _refs(store.refs_path, start, stop):
-
-        def step(index: int = index, ref: SampleRef = ref) -> None:
-            row = index - start
-            sample = spec.dataset.load(ref)
-            reference, lowres = stages.make_images(
-                sample, crops[row], ref.sample_id, spec.degradations, spec.low_px, spec.seed
-            )
-            truth = stages.truth_in_crop(sample.truth, crops[row])
-            arrays["reference"][row] = reference
-            for (name, px), image in lowres.items():
-                arrays[Condition(name, px).lowres][row] = image
-            if truth.landmarks is not None:
-                arrays["truth/landmarks"][row, :, : truth.landmarks.shape[1]] = truth.landmarks
-            if truth.vertices is not None and topology is not None and spec.regressors:
-                arrays["truth/vertices"][row] = truth.vertices[: topology.n_vertices]
-                for geometry in spec.geometries():
-                    volume = stages.make_truth_volume(truth, topology, geometry, spec.filling)
-                    arrays[truth_volume_name(geometry)][row] = volume
-
-        if index not in reasons:
-            _guard(index, reasons, step)
-    return _write(store, unit, arrays, start, reasons, 0.0)
-
-
-def _restore(spec: RunSpec, store: RunStore, unit: Unit, skip: Reasons, device: str) -> pa.Table:
-    start, stop = _span(spec, unit)
-    condition = unit.condition
-    reasons = {**_upstream(store, "degrade", Condition(), unit.shard), **skip}
-    good = [row for row in range(stop - start) if start + row not in reasons]
-    lowres = store.read(condition.lowres, start, stop)
-    began = time.perf_counter()
-    restored = np.zeros((stop - start, NETWORK_PX, NETWORK_PX, 3), np.uint8)
-    if good:
-        resolver = get_method(condition.method).build(condition.low_px, _device(device))
-        restored[good] = resolver(lowres[good])
-    seconds = (time.perf_counter() - began) / max(1, len(good))
-    return _write(store, unit, {condition.restored: restored}, start, reasons, seconds)
-
-
-def _regress(spec: RunSpec, store: RunStore, unit: Unit, skip: Reasons, device: str) -> pa.Table:
-    start, stop = _span(spec, unit)
-    condition = unit.condition
-    reasons = {**_before_regress(store, condition, unit.shard), **skip}
-    good = [row for row in range(stop - start) if start + row not in reasons]
-    images = store.read(condition.restored, start, stop)
-    began = time.perf_counter()
-    volumes = np.zeros((stop - start, *spec.regressors[condition.regressor].shape), np.uint8)
-    if good:
-        volumes[good] = get_regressor(condition.regressor).build(_device(device))(images[good])
-    seconds = (time.perf_counter() - began) / max(1, len(good))
-    return _write(store, unit, {condition.volume: volumes}, start, reasons, seconds)
-
-
-def _score(spec: RunSpec, store: RunStore, unit: Unit, skip: Reasons, device: str) -> pa.Table:  # noqa: ARG001
-    start, stop = _span(spec, unit)
-    condition = unit.condition
-    reasons = {**_before_score(spec, store, condition, unit.shard), **skip}
-    seconds = _seconds(spec, store, condition, unit.shard)
-    geometry = spec.regressors.get(condition.regressor)
-    references = store.read("reference", start, stop)
-    restored = store.read(condition.restored, start, stop)
-    topology = spec.dataset.topology()
-    rows = []
-    for row, sample in enumerate(read_table(store.samples_path).slice(start, stop - start).to_pylist()):
-        index = start + row
-        scores: dict[str, float | None] = {}
-
-        def step(row: int = row, sample: dict[str, Any] = sample, scores: dict = scores) -> None:
-            index = start + row
-            scores.update(stages.score_images(references[row], restored[row], condition.is_reference))
-            if geometry is not None:
-                dense = sample["truth"] == "dense" and topology is not None
-                name = truth_volume_name(geometry)
-                one = lambda array: store.read(array, index, index + 1)[0]  # noqa: E731
-                scores.update(
-                    stages.score_volume(
-                        one(condition.volume),
-                        one(condition.reference().volume),
-                        geometry,
-                        _truth(spec, store, sample["truth"], index),
-                        topology,
-                        one(name) if dense else None,
-                    )
-                )
-
-        if index not in reasons:
-            _guard(index, reasons, step)
-        reason, detail = reasons.get(index, (None, None))
-        keys = {name: sample[name] for name in ("sample_id", "subset", "yaw_deg", "skin_tone", "truth")}
-        rows.append(
-            {
-                "run_id": spec.run_id,
-                "dataset": spec.dataset.name,
-                **keys,
-                "degradation": condition.degradation,
-                "low_px": condition.low_px,
-                "method": condition.method,
-                "regressor": condition.regressor,
-                **scores,
-                "seconds": seconds.get(index),
-                "index": index,
-                "reason": reason,
-                "detail": detail,
-            }
-        )
-    return pa.Table.from_pylist(rows, schema=SCORE_PART)
-
-
-_WORK: dict[str, Callable[[RunSpec, RunStore, Unit, Reasons, str], pa.Table]] = {
-    "ingest": _ingest,
-    "degrade": _degrade,
-    "restore": _restore,
-    "regress": _regress,
-    "score": _score,
-}
-
-
-# -- helpers ------------------------------------------------------------------------------------------
-
-
-def input_arrays(spec: RunSpec) -> dict[str, tuple[tuple[int, ...], str, float]]:
-    """The arrays that degrading fills: name -> (shape of one sample, dtype, fill value)."""
-    square = (NETWORK_PX, NETWORK_PX, 3)
-    arrays: dict[str, tuple[tuple[int, ...], str, float]] = {"reference": (square, "uint8", 0)}
-    for name in spec.degradations:
-        for px in spec.low_px:
-            arrays[Condition(name, px).lowres] = ((px, px, 3), "uint8", 0)
-    arrays["truth/landmarks"] = ((68, 3), "float32", np.nan)
-    topology = spec.dataset.topology()
-    if topology is not None and spec.regressors:
-        arrays["truth/vertices"] = ((topology.n_vertices, 3), "float32", np.nan)
-        for geometry in spec.geometries():
-            arrays[truth_volume_name(geometry)] = (geometry.shape, "uint8", 0)
-    return arrays
-
-
-def _write(
-    store: RunStore,
-    unit: Unit,
-    arrays: Mapping[str, NDArray[Any]],
-    start: int,
-    reasons: Reasons,
-    seconds: float,
-) -> pa.Table:
-    rows = []
-    for name, values in arrays.items():
-        for row, crc32 in enumerate(store.write_shard(name, unit.shard, values)):
-            reason, detail = reasons.get(start + row, (None, None))
-            rows.append(
-                {
-                    "index": start + row,
-                    "array": name,
-                    "crc32": crc32,
-                    "seconds": seconds,
-                    "reason": reason,
-                    "detail": detail,
-                }
-            )
-    return pa.Table.from_pylist(rows, schema=ARRAY_PART)
-
-
-def _upstream(store: RunStore, stage: str, condition: Condition, shard: int) -> dict[int, tuple[str, str]]:
-    part = store.read_part(stage, condition.key, shard)
-    pairs = zip(part["index"].to_pylist(), part["reason"].to_pylist(), strict=True)
-    return {index: (UPSTREAM, "") for index, reason in pairs if reason is not None}
-
-
-def _restore_condition(condition: Condition) -> tuple[str, Condition]:
-    """The stage and condition that made the image which a regressor sees."""
-    if condition.is_reference:
-        return "degrade", Condition()
-    return "restore", Condition(condition.degradation, condition.low_px, condition.method)
-
-
-def _before_regress(store: RunStore, condition: Condition, shard: int) -> dict[int, tuple[str, str]]:
-    stage, restored = _restore_condition(condition)
-    return _upstream(store, stage, restored, shard)
-
-
-def _before_score(
-    spec: RunSpec, store: RunStore, condition: Condition, shard: int
-) -> dict[int, tuple[str, str]]:
-    if not spec.regressors:
-        return _before_regress(store, condition, shard)
-    reference = _upstream(store, "regress", condition.reference(), shard)
-    return {**reference, **_upstream(store, "regress", condition, shard)}
-
-
-def _seconds(spec: RunSpec, store: RunStore, condition: Condition, shard: int) -> dict[int, float]:
-    """Seconds that restoring and regressing took, per sample."""
-    made = [_restore_condition(condition)] + ([("regress", condition)] if spec.regressors else [])
-    total: dict[int, float] = {}
-    for stage, source in made:
-        if stage == "degrade":
-            continue
-        part = store.read_part(stage, source.key, shard)
-        for index, value in zip(part["index"].to_pylist(), part["seconds"].to_pylist(), strict=True):
-            total[index] = total.get(index, 0.0) + value
-    return total
-
-
-def _truth(spec: RunSpec, store: RunStore, kind: str, index: int) -> Truth:
-    if kind == "none":
-        return Truth()
-    landmarks = store.read("truth/landmarks", index, index + 1)[0]
-    has_landmarks = bool(np.isfinite(landmarks[:, :2]).any())
-    flat = bool(np.isnan(landmarks[:, 2]).all())
-    vertices = None
-    if kind == "dense" and spec.regressors:
-        vertices = store.read("truth/vertices", index, index + 1)[0]
-    return Truth(kind, vertices, (landmarks[:, :2] if flat else landmarks) if has_landmarks else None)  # type: ignore[arg-type]
-
-
-def _refs(path: Any, start: int, stop: int) -> Iterable[tuple[int, SampleRef]]:
-    rows = read_table(path).slice(start, stop - start).to_pylist()
-    return ((start + i, SampleRef(**row)) for i, row in enumerate(rows))
-
-
-def _crops(store: RunStore, start: int, stop: int) -> list[Crop]:
-    rows = read_table(store.samples_path).slice(start, stop - start).to_pylist()
-    return [Crop(row["crop_x0"], row["crop_y0"], row["crop_size"]) for row in rows]
-
-
-@lru_cache(maxsize=1)
-def _has_cuda() -> bool:
-    import torch
-
-    return bool(torch.cuda.is_available())
-
-
-def _device(wanted: str) -> str:
-    return "cuda" if wanted == "cuda" and _has_cuda() else "cpu"

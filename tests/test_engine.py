@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 import pytest
 from faulty import FaultyDataset
 
-from facepipe import runner
+from facepipe import preparing, runner
 from facepipe.cluster import connect, open_cluster
 from facepipe.config import make_config
 from facepipe.engine import Engine
@@ -35,7 +35,7 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     """Run a data set through all stages, without regressors; return its folder."""
 
     def start(dataset: FaultyDataset, address: str, out: str = "run", **options) -> RunStore:
-        monkeypatch.setattr(runner, "open_dataset", lambda *_, **__: dataset)
+        monkeypatch.setattr(preparing, "open_dataset", lambda *_, **__: dataset)
         options = {
             "low_px": "32",
             "methods": "nearest,bilinear",

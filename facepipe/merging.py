@@ -1,0 +1,126 @@
+"""Merging what units wrote: into the samples after ingest, into the tables at the end."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from facepipe.errors import FacepipeError
+from facepipe.parts import UPSTREAM
+from facepipe.plan import STAGES, Condition, RunSpec
+from facepipe.preparing import COMPLETE, REFS, digest, load_spec, now
+from facepipe.schema import FAILURES, SAMPLES, SCORES
+from facepipe.store import RunStore, read_table, write_table, write_tables
+from facepipe.units import input_arrays
+
+
+def accept(spec: RunSpec, store: RunStore) -> None:
+    """Write samples.parquet and failures.parquet, create the arrays, give the run its id."""
+    rows: list[dict[str, Any]] = []
+    refs: list[dict[str, Any]] = []
+    seen: set[str] = set()
+    candidates = _rows(store, "ingest", Condition())
+    for row, ref in zip(candidates, read_table(store.candidates_path).to_pylist(), strict=True):
+        if row["reason"] is None and row["sample_id"] not in seen:
+            rows.append(row)
+            refs.append(ref)
+            seen.add(row["sample_id"])
+    write_table(store.failures_path, _failures(spec, store, STAGES[:1]))
+    run = store.read_run()
+    if not rows:
+        reasons = sorted({row["reason"] for row in _rows(store, "ingest", Condition())})
+        raise FacepipeError(
+            f"{spec.dataset.name}: none of {spec.n_candidates} images is usable ({', '.join(reasons)}); "
+            f"see {store.failures_path}"
+        )
+    write_table(store.samples_path, pa.Table.from_pylist(rows, schema=SAMPLES))
+    write_table(store.refs_path, pa.Table.from_pylist(refs, schema=REFS))
+    spec = replace(spec, n_samples=len(rows))
+    create_arrays(spec, store)
+    data = digest([[row["sample_id"], row["sha256"]] for row in rows])
+    facts = {key: value for key, value in run["identity"].items() if key not in ("dataset", "shard_size")}
+    run["data"] = data
+    run["run_id"] = digest([spec.dataset.name, data, facts])[:12]
+    run["counts"] |= {"samples": len(rows), "rejected": spec.n_candidates - len(rows)}
+    store.write_run(run)
+
+
+def create_arrays(spec: RunSpec, store: RunStore) -> None:
+    """Create every array of the run at full shape."""
+    for name, (shape, dtype, _) in input_arrays(spec).items():
+        attributes: dict[str, Any] = {}
+        for geometry in spec.geometries():
+            if name.endswith(geometry.key):
+                attributes = {"spacing": list(geometry.spacing), "z_zero": geometry.z_zero}
+        store.create_array(name, (spec.n_samples, *shape), spec.shard_size, dtype, attributes)
+    for condition in spec.restore_conditions():
+        shape = (spec.n_samples, *input_arrays(spec)["reference"][0])
+        store.create_array(condition.restored, shape, spec.shard_size)
+    for condition in spec.regress_conditions():
+        geometry = spec.regressors[condition.regressor]
+        attributes = {"spacing": list(geometry.spacing), "z_zero": geometry.z_zero}
+        shape = (spec.n_samples, *geometry.shape)
+        store.create_array(condition.volume, shape, spec.shard_size, attributes=attributes)
+
+
+def finish(store: RunStore) -> dict[str, Any]:
+    """Merge the parts into scores.parquet and failures.parquet and call the run complete.
+
+    Returns:
+        The run's counts.
+    """
+    run = store.read_run()
+    if run["status"] != COMPLETE:
+        spec = load_spec(store)
+        n_scores = write_tables(store.scores_path, _scores(spec, store), SCORES)
+        failures = _failures(spec, store, STAGES)
+        write_table(store.failures_path, failures)
+        quarantined = len(set(failures["sample_id"].to_pylist()))
+        run["counts"] |= {"scores": n_scores, "failures": failures.num_rows, "quarantined": quarantined}
+        run |= {"status": COMPLETE, "finished": now()}
+        store.write_run(run)
+    store.delete_parts()
+    return dict(run["counts"])
+
+
+def _scores(spec: RunSpec, store: RunStore) -> Iterator[pa.Table]:
+    for condition in spec.score_conditions():
+        for part in store.iter_parts("score", condition.key):
+            yield part.filter(pc.is_null(part["reason"]))
+
+
+def _failures(spec: RunSpec, store: RunStore, stages: tuple[str, ...]) -> pa.Table:
+    """Every quarantined sample once for each stage and condition that it failed in."""
+    found: dict[tuple[str, str, str], dict[str, Any]] = {}
+    ids: list[str] = []
+    for stage in stages:
+        if stage != "ingest" and not ids:
+            ids = read_table(store.samples_path)["sample_id"].to_pylist()
+        for condition in spec.conditions(stage):
+            for row in _rows(store, stage, condition, only_failed=True):
+                sample_id = row["sample_id"] if "sample_id" in row else ids[row["index"]]
+                name = "" if condition == Condition() else str(condition)
+                found[sample_id, stage, name] = {
+                    "sample_id": sample_id,
+                    "stage": stage,
+                    "condition": name,
+                    "reason": row["reason"],
+                    "detail": row["detail"],
+                }
+    return pa.Table.from_pylist(list(found.values()), schema=FAILURES)
+
+
+def _rows(
+    store: RunStore, stage: str, condition: Condition, only_failed: bool = False
+) -> Iterator[dict[str, Any]]:
+    for part in store.iter_parts(stage, condition.key):
+        if only_failed:
+            reason = part["reason"]
+            part = part.filter(  # noqa: PLW2901
+                pc.and_(pc.is_valid(reason), pc.not_equal(reason, UPSTREAM))
+            )
+        yield from part.to_pylist()

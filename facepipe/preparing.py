@@ -1,0 +1,204 @@
+"""Creating a run's folder, finding it again, and what makes two runs the same."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import platform
+from collections.abc import Mapping
+from dataclasses import asdict, replace
+from datetime import UTC, datetime
+from importlib.metadata import version as installed_version
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+
+from facepipe import __version__
+from facepipe.config import BenchConfig, make_config
+from facepipe.datasets.base import SampleRef
+from facepipe.datasets.catalog import open_dataset
+from facepipe.errors import RunConflictError, UsageError
+from facepipe.plan import RunSpec
+from facepipe.store import RunStore, write_table
+from facepipe.superres.methods import get_method, resolve_methods
+from facepipe.vrn.regressors import get_regressor, resolve_regressors
+
+logger = logging.getLogger("facepipe")
+
+RECORDED_VERSIONS = (
+    "numpy",
+    "torch",
+    "opencv-python-headless",
+    "pillow",
+    "scikit-image",
+    "zarr",
+    "pyarrow",
+    "dask",
+    "prefect",
+)
+
+REFS = pa.schema(
+    [
+        ("sample_id", pa.string()),
+        ("subset", pa.string()),
+        ("source_path", pa.string()),
+        ("size_bytes", pa.int64()),
+    ]
+)
+
+COMPLETE = "complete"
+
+
+def prepare(config: BenchConfig) -> RunStore:
+    """Create a run's folder, or find the run that this configuration began there.
+
+    Raises:
+        UsageError: a name is unknown, the data set is missing or empty.
+        RunConflictError: the folder holds a run of another configuration, data set or version.
+    """
+    store = RunStore(config.folder)
+    if config.folder.exists() and not config.folder.is_dir():
+        raise UsageError(f"--out {config.folder}: is a file, a folder is needed")
+    spec, refs, identity = _resolve(config)
+    if store.exists():
+        _check_same(store, identity)
+        store.sweep_temporary()
+        return store
+    if config.folder.is_dir() and any(path.name != ".lock" for path in config.folder.iterdir()):
+        raise RunConflictError(f"--out {config.folder}: the folder is not empty and holds no run")
+    source = spec.dataset.truth_source()
+    if source.notice:
+        logger.info("%s: %s", spec.dataset.name, source.notice)
+    write_table(store.candidates_path, pa.Table.from_pylist([asdict(ref) for ref in refs], schema=REFS))
+    store.write_run(
+        {
+            "status": "running",
+            "created": now(),
+            "run_id": "",
+            "facepipe": __version__,
+            "config": config.model_dump(mode="json"),
+            "identity": identity,
+            "dataset": spec.dataset.name,
+            "truth": source.description,
+            "methods": list(spec.methods),
+            "regressors": list(spec.regressors),
+            "counts": {"candidates": len(refs)},
+            "versions": {"python": platform.python_version()}
+            | {name: installed_version(name) for name in RECORDED_VERSIONS},
+            "machine": platform.machine(),
+        }
+    )
+    return store
+
+
+def describe(config: BenchConfig) -> RunSpec:
+    """Resolve a configuration without creating anything; candidates count as samples."""
+    spec, refs, _ = _resolve(config)
+    return replace(spec, n_samples=len(refs))
+
+
+def load_spec(store: RunStore) -> RunSpec:
+    """Rebuild the specification of a prepared run from its folder."""
+    run = store.read_run()
+    config = make_config(run["config"] | {"out": store.path}, str(store.run_json_path))
+    return replace(
+        _spec(config, tuple(run["methods"]), tuple(run["regressors"])),
+        run_id=run["run_id"],
+        n_candidates=run["counts"]["candidates"],
+        n_samples=run["counts"].get("samples", 0),
+    )
+
+
+def is_complete(store: RunStore) -> bool:
+    """Whether the run has its tables."""
+    return bool(store.read_run()["status"] == COMPLETE)
+
+
+def _resolve(config: BenchConfig) -> tuple[RunSpec, list[SampleRef], dict[str, Any]]:
+    methods = tuple(resolve_methods(config.methods, config.low_px))
+    regressors = tuple(resolve_regressors(config.regressors))
+    spec = _spec(config, methods, regressors)
+    refs = spec.dataset.refs()[: config.limit]
+    spec = replace(spec, n_candidates=len(refs))
+    identity = config.identity() | {
+        "dataset": config.dataset if config.dataset == "sample" else str(Path(config.dataset).resolve()),
+        "shard_size": config.shard_size,
+        "methods": list(methods),
+        "regressors": list(regressors),
+        "weights": _fingerprints(spec),
+        "truth": spec.dataset.truth_source().fingerprint,
+        "files": digest([[ref.sample_id, ref.size_bytes] for ref in refs]),
+        "facepipe": __version__,
+    }
+    return spec, refs, identity
+
+
+def _spec(config: BenchConfig, methods: tuple[str, ...], regressors: tuple[str, ...]) -> RunSpec:
+    dataset = open_dataset(
+        config.dataset,
+        config.kind,
+        subsets=config.subsets,
+        min_yaw_deg=config.min_yaw_deg,
+        max_yaw_deg=config.max_yaw_deg,
+        split=config.split,
+        model=config.model,
+    )
+    if config.crop == "landmarks" and dataset.kind == "photos":
+        raise UsageError("--crop landmarks needs landmarks, and plain photos have none: use --crop full")
+    return RunSpec(
+        path=config.folder.resolve(),
+        run_id="",
+        dataset=dataset,
+        crop=config.crop,
+        filling=config.filling,
+        seed=config.seed,
+        degradations=config.degradations,
+        low_px=config.low_px,
+        methods=methods,
+        regressors={name: get_regressor(name).geometry for name in regressors},
+        shard_size=config.shard_size,
+        n_candidates=0,
+    )
+
+
+def _fingerprints(spec: RunSpec) -> dict[str, str]:
+    """Digests of everything that methods and regressors are made of."""
+    found = {
+        f"{name}@{px}": get_method(name).fingerprint(px)
+        for name in spec.methods
+        for px in spec.low_px
+        if get_method(name).fits(px)
+    }
+    return found | {name: get_regressor(name).fingerprint() for name in spec.regressors}
+
+
+def _check_same(store: RunStore, identity: Mapping[str, Any]) -> None:
+    before = store.read_run()["identity"]
+    differences = [
+        f"{key}: {_short(before.get(key))} -> {_short(identity.get(key))}"
+        for key in sorted(before.keys() | identity.keys())
+        if before.get(key) != identity.get(key)
+    ]
+    if differences:
+        raise RunConflictError(
+            f"{store.path} holds a run of another configuration ({'; '.join(differences)}); "
+            "choose another --out, or delete that folder"
+        )
+
+
+def _short(value: Any) -> str:
+    text = json.dumps(value, ensure_ascii=False)
+    return text if len(text) <= 120 else f"{text[:117]}..."
+
+
+def digest(value: Any) -> str:
+    """The sha256 hex digest of a value's JSON."""
+    text = json.dumps(value, sort_keys=True, ensure_ascii=False, default=str)
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
+
+
+def now() -> str:
+    """The time in UTC, as tables write it."""
+    return datetime.now(UTC).isoformat(timespec="seconds")
