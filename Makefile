@@ -1,7 +1,7 @@
 # make demo    the benchmark on the faces that ship with the project, into runs/demo
 # make test    all tests
 # make check   formatting, types, import rules
-# make bench   speed, against named alternatives
+# make bench   how fast the face factory is on this machine
 # Each sets up .venv first; nothing but Python 3.11 and a package index is needed.
 
 PYTHON ?= python3.11
@@ -34,7 +34,7 @@ check: .venv/.installed-dev
 	$(BIN)/lint-imports
 
 bench: .venv/.installed-dev
-	$(BIN)/python -m benchmarks
+	$(BIN)/python benchmarks/faces.py
 
 clean:
 	rm -rf .venv build runs/demo *.egg-info .mypy_cache .ruff_cache .pytest_cache
