@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 from dataclasses import asdict, replace
 from pathlib import Path
 
@@ -158,6 +161,67 @@ def test_blocks_of_other_processes_are_the_same_and_come_in_order() -> None:
         stream.close()
     for number, block in enumerate(made, 5):
         np.testing.assert_array_equal(block.images, make_block(recipe, number).images)
+
+
+def test_ranks_share_the_blocks_among_them() -> None:
+    recipe = Recipe(3, GEOMETRY, 8, faces=1, views=1)
+    second = blocks(recipe, 1, 0, 2)
+    made = [next(second).images for _ in range(2)]
+    for images, number in zip(made, (1, 3), strict=True):
+        np.testing.assert_array_equal(images, make_block(recipe, number).images)
+    ahead = blocks(recipe, 1, 1, 2)
+    try:
+        np.testing.assert_array_equal([next(ahead).images for _ in range(2)], made)
+    finally:
+        ahead.close()
+
+
+def test_two_processes_train_one_network(tmp_path: Path) -> None:
+    """Both end with the same weights, which differ from those of one process, and only one writes."""
+    script = tmp_path / "together.py"
+    script.write_text(TOGETHER)
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    done = subprocess.run(
+        [*command, str(script), str(tmp_path)], capture_output=True, text=True, env=environment, timeout=120
+    )
+    assert done.returncode == 0, done.stderr
+    first, second = (torch.load(tmp_path / f"{rank}.pt", weights_only=True) for rank in (0, 1))
+    alone = Trainer(replace(PLAN, steps=2), _setting(tmp_path / "alone"))
+    _run(alone)
+    weights = [key for key, _ in alone.network.named_parameters()]
+    assert all(torch.equal(first[key], second[key]) for key in weights)
+    assert any(not torch.equal(first[key], value) for key, value in alone.network.named_parameters())
+    assert pq.read_table(tmp_path / "a.history.parquet")["faces"].to_pylist() == [4]
+    assert "rank 0 wrote" in done.stdout
+    assert "rank 1 wrote" not in done.stdout
+
+
+TOGETHER = """
+import sys
+from pathlib import Path
+import torch
+from facepipe.vrn.plan import TrainingPlan
+from facepipe.vrn.ranks import join_ranks
+from facepipe.vrn.session import train_weights
+from facepipe.vrn.train import Setting, Trainer
+import facepipe.vrn.session as session
+
+out = Path(sys.argv[1])
+kept = []
+class Kept(Trainer):
+    def __init__(self, *arguments):
+        super().__init__(*arguments)
+        kept.append(self)
+session.Trainer = Kept
+with join_ranks("cpu") as (ranks, device):
+    plan = TrainingPlan("small", steps=2, batch=2, faces=2, views=2, seed=3, ranks=ranks.count)
+    setting = Setting(out / "a.checkpoint", device, workers=0, validation_faces=1, ranks=ranks)
+    file = train_weights(plan, setting, out, None, {}, lambda _: None, lambda _: None)
+    torch.save(kept[0].network.state_dict(), out / f"{ranks.rank}.pt")
+    if file is not None:
+        print(f"rank {ranks.rank} wrote {file.path}")
+"""
 
 
 def _die(recipe: Recipe, number: int) -> None:

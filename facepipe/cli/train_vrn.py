@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
@@ -12,14 +15,9 @@ from facepipe.vrn.architectures import TRAINABLE
 
 if TYPE_CHECKING:
     from facepipe.vrn.plan import TrainingPlan
-    from facepipe.vrn.train import Row, Trainer
+    from facepipe.vrn.train import Row
 
 PRECISIONS = ("bf16", "fp32")
-
-NOT_FIT_FOR = (
-    "telling people apart, measuring a head in millimetres, anything behind the face part (brow to chin, in "
-    "front of the ears); it saw rendered heads only, so hair, masks and hands over a real face mislead it"
-)
 
 
 @click.command()
@@ -65,15 +63,18 @@ def vrn(
 
     The same command goes on where it was interrupted. Weights, their model card and the loss curve
     (NAME.history.parquet) land in --out; 'facepipe models import' makes them a regressor.
+
+    On several GPUs: torchrun --nproc-per-node N --no-python facepipe train vrn ..., where each process
+    takes batches of its own.
     """
     import torch
 
     from facepipe.inference import open_device
-    from facepipe.vrn.initial import initial_tensors
     from facepipe.vrn.plan import TrainingPlan
+    from facepipe.vrn.ranks import join_ranks
     from facepipe.vrn.regressors import open_regressor
-    from facepipe.vrn.train import Setting, Trainer
-    from facepipe.weights import model_card
+    from facepipe.vrn.session import train_weights
+    from facepipe.vrn.train import Setting
 
     initial = open_regressor(init).file if init else None
     plan = TrainingPlan(
@@ -93,41 +94,32 @@ def vrn(
         device = "cuda" if torch.cuda.is_available() else "cpu"
     open_device(device)
     torch.set_num_threads(threads)
-    setting = Setting(out / f"{plan.name}.checkpoint", device, workers)
-    tensors = initial_tensors(initial, plan.architecture.geometry) if initial else None
-    trainer = Trainer(plan, setting, tensors)
-    _run(trainer)
-    training = {
-        "command": _command(plan, init),
-        "data": "faces from seeds, made while it learned; mirrored, moved and photographed anew each time",
-        "loss": "binary cross-entropy of soft occupancy on the grid of the prediction",
-        "faces": trainer.step * batch // views,
-        "samples_seen": trainer.step * batch,
-        "steps": trainer.step,
-        "seconds": round(trainer.seconds),
-        "not_fit_for": NOT_FIT_FOR,
-        "device": f"{device}, {threads} thread{'s' if threads > 1 else ''}",
-    }
-    if initial:
-        training["started_from"] = f"{initial.info.name}, sha256 {initial.sha256}"
-    file = trainer.save_weights(out, training, _last_figures(trainer))
-    card = file.path.with_suffix(".md")
-    card.write_text(model_card(file), encoding="utf-8")
-    click.echo(f"{file.path}\n{card}\n{setting.history}")
+    with join_ranks(device) as (ranks, own_device):
+        plan = replace(plan, ranks=ranks.count)
+        setting = Setting(out / f"{plan.name}.checkpoint", own_device, workers, ranks=ranks)
+        described = {
+            "command": _command(plan, init),
+            "device": f"{device}, {threads} thread{'s' if threads > 1 else ''}",
+        }
+        with _shown(plan, ranks.first) as tell:
+            file = train_weights(plan, setting, out, initial, described, tell, _report)
+        if file is not None:
+            click.echo(f"{file.path}\n{file.path.with_suffix('.md')}\n{setting.history}")
 
 
-def _run(trainer: Trainer) -> None:
-    plan = trainer.plan
+@contextmanager
+def _shown(plan: TrainingPlan, first: bool) -> Iterator[Callable[[float], None]]:
+    """Progress in steps or seconds, told as shares of the whole; of the first rank only."""
     total = plan.steps or round(60 * plan.minutes)
     shown = 0
-    with progress("steps" if plan.steps else "seconds", total) as advance:
+    with progress("steps" if plan.steps else "seconds", total if first else 0) as advance:
 
         def tell(done: float) -> None:
             nonlocal shown
             advance(int(done * total) - shown)
             shown = int(done * total)
 
-        trainer.run(tell, _report)
+        yield tell
 
 
 def _report(row: Row) -> None:
@@ -140,16 +132,10 @@ def _report(row: Row) -> None:
 
 def _command(plan: TrainingPlan, init: str | None) -> str:
     length = f"--steps {plan.steps}" if plan.steps else f"--minutes {plan.minutes:g}"
+    launcher = f"torchrun --nproc-per-node {plan.ranks} --no-python " if plan.ranks > 1 else ""
     return (
-        f"facepipe train vrn --as {plan.name} --arch {plan.arch} {length} --batch {plan.batch} "
+        f"{launcher}facepipe train vrn --as {plan.name} --arch {plan.arch} {length} --batch {plan.batch} "
         f"--learning-rate {plan.learning_rate:g} --seed {plan.seed} --views {plan.views} "
         f"{'--low-resolution ' if plan.low_resolution else ''}"
         f"--precision {'bf16' if plan.bf16 else 'fp32'}{f' --init {init}' if init else ''}"
     )
-
-
-def _last_figures(trainer: Trainer) -> dict[str, Any]:
-    last = trainer.history[-1]
-    keys = ("validation_iou", "validation_depth_px")
-    figures = {key.removeprefix("validation_"): last[key] for key in keys}
-    return {"validation_faces": {"faces": trainer.setting.validation_faces, **figures}}

@@ -6,12 +6,14 @@ a resumed training makes its current block again.
 
 from __future__ import annotations
 
+import itertools
 import multiprocessing
 from collections import deque
 from collections.abc import Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, replace
+from itertools import islice
 
 import cv2
 import numpy as np
@@ -124,13 +126,14 @@ def target(
     return (total // cells**2).astype(np.uint8)
 
 
-def blocks(recipe: Recipe, first: int, workers: int) -> Iterator[Block]:
+def blocks(recipe: Recipe, first: int, workers: int, stride: int = 1) -> Iterator[Block]:
     """Make blocks from a number on, for ever, in order and ahead of time.
 
     Args:
         recipe: what they are made of.
         first: number of the first block.
         workers: processes that make them; 0 makes them here, when they are asked for.
+        stride: how far a block's number is from the one before.
 
     Raises:
         EnvironmentTroubleError: a process was killed.
@@ -138,18 +141,16 @@ def blocks(recipe: Recipe, first: int, workers: int) -> Iterator[Block]:
     if workers == 0:
         while True:
             yield make_block(recipe, first)
-            first += 1
+            first += stride
     context = multiprocessing.get_context("spawn")
     pool = ProcessPoolExecutor(workers, mp_context=context)
     waiting: deque[Future[Block]] = deque()
     try:
-        for number in range(first, first + workers + 1):
-            waiting.append(pool.submit(make_block, recipe, number))
-        following = first + workers + 1
-        while True:
+        numbers = itertools.count(first, stride)
+        waiting.extend(pool.submit(make_block, recipe, number) for number in islice(numbers, workers + 1))
+        for number in numbers:
             block = waiting.popleft().result()
-            waiting.append(pool.submit(make_block, recipe, following))
-            following += 1
+            waiting.append(pool.submit(make_block, recipe, number))
             yield block
     except BrokenProcessPool as error:
         raise EnvironmentTroubleError(

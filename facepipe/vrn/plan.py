@@ -29,6 +29,7 @@ class TrainingPlan:
         views: examples a face.
         low_resolution: whether it is trained on pictures of low resolutions.
         bf16: whether the network computes in bfloat16.
+        ranks: processes that train together, each on blocks and batches of its own.
         initial_sha256: of the weights file that it starts from, '' for random weights.
     """
 
@@ -43,6 +44,7 @@ class TrainingPlan:
     views: int = 4
     low_resolution: bool = False
     bf16: bool = True
+    ranks: int = 1
     initial_sha256: str = ""
 
     def __post_init__(self) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +27,7 @@ from facepipe.vrn.examples import Block, blocks
 from facepipe.vrn.losses import volume_loss
 from facepipe.vrn.networks import build_network
 from facepipe.vrn.plan import WARM_UP_STEPS, TrainingPlan
+from facepipe.vrn.ranks import Ranks
 from facepipe.vrn.validation import ValidationFaces, make_validation_faces, validate
 from facepipe.vrn.volumes import to_input
 from facepipe.weights import WeightsFile, WeightsInfo, save_weights
@@ -48,6 +49,7 @@ class Setting:
         workers: processes that make faces, 0 to make them between the steps.
         validation_faces: faces that it is judged on.
         report_every: steps between validations and checkpoints.
+        ranks: this process among `plan.ranks` that train together.
     """
 
     checkpoint: Path
@@ -55,6 +57,7 @@ class Setting:
     workers: int = 1
     validation_faces: int = 64
     report_every: int = 500
+    ranks: Ranks = field(default_factory=Ranks)
 
     @property
     def history(self) -> Path:
@@ -95,18 +98,24 @@ class Trainer:
         self._losses: list[float] = []
         if setting.checkpoint.exists():
             self._resume()
+        self._joined = setting.ranks.joined(self.network, self.device)
 
     @property
     def done(self) -> float:
         """How much of the plan is done, 0 to 1."""
         return self.plan.share_done(self.step, self.seconds)
 
+    @property
+    def faces(self) -> int:
+        """Faces seen so far, by all ranks."""
+        return self.step * self.plan.batch * self.plan.ranks // self.plan.views
+
     def run(self, tell: Callable[[float], None], report: Callable[[Row], None]) -> None:
         """Train to the end of the plan.
 
         Args:
             tell: called after each step with `done`.
-            report: called with each row of the history, after its checkpoint is written.
+            report: called by the first rank with each row of the history, after its checkpoint is written.
 
         Raises:
             UsageError: the loss is no number any more.
@@ -118,19 +127,23 @@ class Trainer:
         while self.done < 1:
             images, targets = next(examples)
             self._losses.append(self._one_step(images, targets))
-            self.seconds = before + time.monotonic() - began
+            self.seconds = self.setting.ranks.agreed(before + time.monotonic() - began, self.device)
             tell(self.done)
-            if self.step % self.setting.report_every == 0 or self.done >= 1:
+            due = self.step % self.setting.report_every == 0 or self.done >= 1
+            if due and self.setting.ranks.first:
                 row = self._row()
                 self.history.append(row)
                 self._save()
                 report(row)
+            if due:
+                self._losses.clear()
 
     def _batches(self) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
         """The examples of the coming steps."""
-        plan = self.plan
+        plan, ranks = self.plan, self.setting.ranks
         number, within = divmod(self.step, plan.steps_per_block)
-        for block in blocks(plan.recipe, number, self.setting.workers):
+        first = number * ranks.count + ranks.rank
+        for block in blocks(plan.recipe, first, self.setting.workers, ranks.count):
             yield from _cut(block, plan.batch, within)
             within = 0
 
@@ -140,7 +153,7 @@ class Trainer:
         inputs = to_input(images.to(self.device), self.plan.architecture.geometry.size)
         inputs = inputs.contiguous(memory_format=torch.channels_last)
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.plan.bf16):
-            predictions = self.network(inputs)
+            predictions = self._joined(inputs)
         loss = volume_loss(predictions, targets.to(self.device))
         value = float(loss.detach())
         if not math.isfinite(value):
@@ -162,14 +175,12 @@ class Trainer:
         if self._faces is None:
             self._faces = make_validation_faces(self.setting.validation_faces)
         score = validate(self.network, self._faces, self.plan.architecture.geometry, self.device)
-        loss = float(np.mean(self._losses))
-        self._losses.clear()
         return {
             "step": self.step,
-            "faces": self.step * self.plan.batch // self.plan.views,
+            "faces": self.faces,
             "seconds": self.seconds,
             "learning_rate": self.rate(),
-            "loss": loss,
+            "loss": float(np.mean(self._losses)),
             "validation_iou": score.iou,
             "validation_depth_px": score.depth_px,
         }

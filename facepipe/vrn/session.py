@@ -1,0 +1,74 @@
+"""A whole training: from a plan to weights with a model card."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from facepipe.vrn.initial import initial_tensors
+from facepipe.vrn.plan import TrainingPlan
+from facepipe.vrn.train import Row, Setting, Trainer
+from facepipe.weights import WeightsFile, model_card
+
+NOT_FIT_FOR = (
+    "telling people apart, measuring a head in millimetres, anything behind the face part (brow to chin, in "
+    "front of the ears); it saw rendered heads only, so hair, masks and hands over a real face mislead it"
+)
+
+
+def train_weights(
+    plan: TrainingPlan,
+    setting: Setting,
+    out: Path,
+    initial: WeightsFile | None,
+    described: dict[str, Any],
+    tell: Callable[[float], None],
+    report: Callable[[Row], None],
+) -> WeightsFile | None:
+    """Train to the end of a plan and write weights and card.
+
+    Args:
+        plan: what to train.
+        setting: how.
+        out: folder of the weights.
+        initial: weights to start from, None for random ones.
+        described: what the card shall say beyond the plan, such as command and hardware.
+        tell: called after each step with the share of the plan that is done.
+        report: called with each row of the history.
+
+    Returns:
+        The weights; None on all but the first of several ranks.
+
+    Raises:
+        UsageError: the checkpoint belongs to another plan, or the loss is no number any more.
+        WeightsError: the checkpoint is damaged, or the initial weights do not fit.
+        EnvironmentTroubleError: a process that makes faces was killed.
+    """
+    tensors = initial_tensors(initial, plan.architecture.geometry) if initial else None
+    trainer = Trainer(plan, setting, tensors)
+    trainer.run(tell, report)
+    if not setting.ranks.first:
+        return None
+    training = {
+        **described,
+        "data": "faces from seeds, made while it learned; mirrored, moved and photographed anew each time",
+        "loss": "binary cross-entropy of soft occupancy on the grid of the prediction",
+        "faces": trainer.faces,
+        "samples_seen": trainer.faces * plan.views,
+        "steps": trainer.step,
+        "seconds": round(trainer.seconds),
+        "not_fit_for": NOT_FIT_FOR,
+    }
+    if initial is not None:
+        training["started_from"] = f"{initial.info.name}, sha256 {initial.sha256}"
+    file = trainer.save_weights(out, training, _last_figures(trainer))
+    file.path.with_suffix(".md").write_text(model_card(file), encoding="utf-8")
+    return file
+
+
+def _last_figures(trainer: Trainer) -> dict[str, Any]:
+    last = trainer.history[-1]
+    keys = ("validation_iou", "validation_depth_px")
+    figures = {key.removeprefix("validation_"): last[key] for key in keys}
+    return {"validation_faces": {"faces": trainer.setting.validation_faces, **figures}}
