@@ -1,0 +1,62 @@
+"""Training as a Prefect task."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from prefect import task
+from prefect.artifacts import create_markdown_artifact, create_progress_artifact, update_progress_artifact
+
+from tasks.stages import SECONDS_BETWEEN_UPDATES, relayed_logs
+
+if TYPE_CHECKING:
+    from facepipe.vrn.plan import TrainingPlan
+    from facepipe.vrn.train import Row
+
+
+@task
+def train_regressor(plan: TrainingPlan, out: Path, init: str | None, device: str, workers: int) -> Path:
+    """Train a regressor; progress, the loss curve's rows and the model card are shown while it runs."""
+    from facepipe.vrn.regressors import open_regressor
+    from facepipe.vrn.session import train_weights
+    from facepipe.vrn.train import Setting
+
+    initial = open_regressor(init).file if init else None
+    setting = Setting(out / f"{plan.name}.checkpoint", device, workers)
+    with relayed_logs() as log:
+        shown = _Progress(plan.name)
+        described = {"command": f"flow train-regressor, {plan}", "device": device}
+        file = train_weights(plan, setting, out, initial, described, shown, lambda row: _report(log, row))
+    if file is None:
+        raise RuntimeError("a flow trains in one process, which always writes")
+    card = file.path.with_suffix(".md").read_text(encoding="utf-8")
+    create_markdown_artifact(card, key="facepipe-model-card")
+    return file.path
+
+
+class _Progress:
+    """A progress artifact that follows the share of a training that is done."""
+
+    def __init__(self, name: str) -> None:
+        self.updated = time.monotonic()
+        self.artifact = create_progress_artifact(
+            progress=0.0, key="facepipe-training", description=f"training of {name}"
+        )
+
+    def __call__(self, done: float) -> None:
+        """Show a share from 0 to 1, but not too often."""
+        if done >= 1 or time.monotonic() - self.updated >= SECONDS_BETWEEN_UPDATES:
+            self.updated = time.monotonic()
+            update_progress_artifact(self.artifact, progress=100.0 * done)
+
+
+def _report(log: Any, row: Row) -> None:
+    log.info(
+        "step %d: loss %.4f, validation IoU %.3f, depth %.2f px",
+        row["step"],
+        row["loss"],
+        row["validation_iou"],
+        row["validation_depth_px"],
+    )
