@@ -1,0 +1,147 @@
+"""How regressors are judged."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+from numpy.typing import NDArray
+
+from facepipe.cli import facepipe
+from facepipe.conventions import VolumeGeometry
+from facepipe.truth import Truth
+from facepipe.vrn.evaluate import Case, Figures, compare, factory_cases, groups, mean_of, summarise
+
+GEOMETRY = VolumeGeometry()
+
+
+def _slab(landmarks: NDArray[np.float32] | None) -> tuple[NDArray[np.uint8], Case]:
+    """A prediction 20 slices thick over x 20..100, y 30..110; the truth's front is 6 slices = 2 px nearer."""
+    predicted, true = np.zeros((2, *GEOMETRY.shape), np.uint8)
+    predicted[80:100, 30:110, 20:100] = 255
+    true[80:106, 30:110, 20:100] = 255
+    return predicted, Case(np.zeros((128, 128, 3), np.uint8), Truth("landmarks3d", None, landmarks), true)
+
+
+def test_figures_by_hand() -> None:
+    """51 landmarks in a plane whose z rises by 0.1 px per px from left to right, over a flat prediction."""
+    landmarks = np.zeros((68, 3), np.float32)
+    landmarks[17:, 0] = np.arange(51) + 30
+    landmarks[17:, 1] = 70
+    landmarks[17:, 2] = 0.1 * np.arange(51)
+    landmarks[:17] = [20, 70, 0]
+    landmarks[0], landmarks[1] = (10, 30, 0), (110, 130, 0)  # a box of 100 x 100 px
+    figures = compare(*_swap(_slab(landmarks)))
+    assert figures.iou == pytest.approx(20 / 26)
+    assert figures.depth_rmse_px == pytest.approx(2.0)
+    # |dz - median dz| = 0.1 |i - 25|, whose mean is 0.1 * 2 * (1 + ... + 25) / 51.
+    expected = 0.1 * 650 / 51 / 100
+    assert figures.landmark_depth_error == pytest.approx(expected, rel=1e-5)
+    assert figures.flat_depth_error == pytest.approx(expected, rel=1e-5)
+    assert figures.landmark_correlation is None  # a flat surface has none
+
+
+def _swap(pair: tuple[NDArray[np.uint8], Case]) -> tuple[NDArray[np.uint8], VolumeGeometry, Case]:
+    return pair[0], GEOMETRY, pair[1]
+
+
+def test_correlation_and_landmarks_outside_by_hand() -> None:
+    """A staircase whose front follows the landmarks exactly, and half of the landmarks beside it."""
+    volume = np.zeros(GEOMETRY.shape, np.uint8)
+    for column in range(30, 60):
+        volume[50 : 100 + column, 40:100, column] = 255
+    landmarks = np.zeros((68, 3), np.float32)
+    landmarks[:, 0] = np.arange(68) + 0.5
+    landmarks[:, 1] = 70.5
+    landmarks[0, 1], landmarks[1, 1] = 40.5, 107.5
+    landmarks[:, 2] = np.arange(68) / 3
+    landmarks[62:, 2] = 1000  # outside of the silhouette: no matter
+    case = Case(np.zeros((128, 128, 3), np.uint8), Truth("landmarks3d", None, landmarks))
+    figures = compare(volume, GEOMETRY, case)
+    assert figures.landmark_correlation == pytest.approx(1.0)
+    assert figures.landmark_depth_error == pytest.approx(0.0, abs=1e-6)
+    # z of landmarks 30..59 is i / 3; mean |i - median| of 30 numbers is 7.5; the box is 67 x 67 px.
+    assert figures.flat_depth_error == pytest.approx(7.5 / 3 / 67)
+    assert figures.iou is None
+    few = np.array(landmarks)
+    few[:, 0] += 60
+    assert compare(volume, GEOMETRY, replace(case, truth=Truth("landmarks3d", None, few))) == Figures(
+        hull_coverage=0.0
+    )
+
+
+def test_hull_coverage_by_hand() -> None:
+    """The hull is the square x 10..60, y 40..90; the silhouette begins at x = 20 and covers 4/5 of it."""
+    corners = np.array([[10, 40], [60, 40], [60, 90], [10, 90]], np.float32)
+    landmarks = np.tile(corners, (17, 1))
+    _, case = _slab(None)
+    figures = compare(case.volume, GEOMETRY, replace(case, truth=Truth("landmarks2d", None, landmarks)))
+    assert figures.hull_coverage == pytest.approx(0.8, abs=0.02)
+    assert figures.iou == 1.0
+    assert figures.landmark_depth_error is None
+
+
+def test_means_and_intervals() -> None:
+    mean = mean_of(np.array([1.0, 2.0, 3.0]))
+    assert mean.value == 2.0
+    assert 1.0 <= mean.low < 2.0 < mean.high <= 3.0
+    same = mean_of(np.full(5, 0.25))
+    assert (same.low, same.high, same.images) == (0.25, 0.25, 5)
+    rng = np.random.default_rng(1)
+    wide = mean_of(rng.normal(0, 1, 400))
+    assert (wide.high - wide.low) == pytest.approx(2 * 1.96 / 20, rel=0.15)
+    assert list(summarise([Figures(iou=0.5), Figures(iou=0.7, hull_coverage=1.0)])) == [
+        "iou",
+        "hull_coverage",
+    ]
+
+
+def test_groups() -> None:
+    blank = Case(np.zeros((128, 128, 3), np.uint8), Truth())
+    results = [
+        (replace(blank, yaw_deg=yaw, skin_tone=tone), Figures(iou=iou))
+        for yaw, tone, iou in (
+            (-10.0, 0.0, 0.9), (29.0, 1.0, 0.7), (-30.0, None, 0.6), (180.0, 0.32, 0.4), (None, 0.5, 0.1)
+        )
+    ]  # fmt: skip
+    tables = {name: table["iou"].value for name, table in groups(results).items()}
+    assert tables == pytest.approx(
+        {
+            "all": 0.54,
+            "|yaw| below 30": 0.8,
+            "|yaw| 30 to 60": 0.6,
+            "|yaw| from 60": 0.4,
+            "skin tone below 0.33": 0.65,
+            "skin tone 0.33 to 0.67": 0.1,
+            "skin tone from 0.67": 0.7,
+        }
+    )
+    assert list(groups([(blank, Figures(iou=1.0))])) == ["all"]
+    low = [(blank, Figures(iou=1.0)), (replace(blank, low_px=16), Figures(iou=0.5))]
+    tables = {name: table["iou"].value for name, table in groups(low).items()}
+    assert tables == {"all": 1.0, "area 16 px, bilinear": 0.5}
+
+
+def test_faces_for_tests_agree_with_their_own_volume() -> None:
+    case = next(factory_cases(1, GEOMETRY))
+    assert case.volume is not None
+    figures = compare(case.volume, GEOMETRY, case)
+    assert figures.iou == 1.0
+    assert figures.depth_rmse_px == 0.0
+    assert figures.landmark_depth_error < 0.03
+    assert figures.hull_coverage > 0.95
+
+
+def test_the_shipped_regressor_on_real_photos(real_data: Path) -> None:
+    """Better than a flat face, and the whole face is there."""
+    arguments = ["models", "evaluate", "vrn-compact", "--dataset", str(real_data / "aflw2000"), "--json"]
+    result = CliRunner().invoke(facepipe, arguments, catch_exceptions=False)
+    figures = json.loads(result.stdout)["all"]
+    assert figures["landmark_depth_error"]["images"] == 8
+    assert figures["landmark_depth_error"]["value"] < 0.85 * figures["flat_depth_error"]["value"]
+    assert figures["landmark_correlation"]["value"] > 0.6
+    assert figures["hull_coverage"]["value"] > 0.9
