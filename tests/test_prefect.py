@@ -134,5 +134,9 @@ class Prefect:
     def __exit__(self, *_: object) -> None:
         if self.worker:
             self.worker.terminate()
-            self.worker.wait(30)
+            try:
+                self.worker.wait(20)
+            except subprocess.TimeoutExpired:
+                self.worker.kill()
+                self.worker.wait()
         self("server", "stop")
