@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -335,3 +336,29 @@ def test_the_2019_table_is_reproduced(real_data: Path, tmp_path: Path) -> None:
             found = [row for row in rows if row["low_px"] == low_px and row["method"] == method]
             found.sort(key=lambda row: row["sample_id"])
             assert [(round(row["psnr_db"], 3), round(row["ssim"], 3)) for row in found] == expected
+
+
+def dask(*arguments: object) -> subprocess.Popen[bytes]:
+    tool = str(Path(sys.executable).with_name("dask"))
+    return subprocess.Popen(
+        [tool, *map(str, arguments)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
+
+
+def test_a_scheduler_of_ones_own_with_a_gpu_worker(small_run: Path, tmp_path: Path) -> None:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    address = f"tcp://127.0.0.1:{port}"
+    worker = ("worker", address, "--nthreads", 1, "--no-dashboard", "--local-directory", tmp_path)
+    processes = [dask("scheduler", "--host", "127.0.0.1", "--port", port, "--no-dashboard")]
+    try:
+        processes += [dask(*worker), dask(*worker, "--resources", "GPU=1")]
+        bench(*SMALL, "--out", tmp_path / "run", "--cluster", address)
+    finally:
+        for process in processes:
+            process.terminate()
+        for process in processes:
+            process.wait(60)
+    assert json.loads((tmp_path / "run" / "run.json").read_text())["networks_on"] == "GPU workers"
+    assert scores(tmp_path / "run").equals(scores(small_run))
