@@ -83,6 +83,13 @@ class BenchConfig(BaseModel):
             return tuple(dict.fromkeys(value))
         return value
 
+    @field_validator("out", mode="before")
+    @classmethod
+    def _named(cls, value: Any) -> Any:
+        if isinstance(value, str | Path) and str(value) in ("", "."):
+            raise ValueError("name a folder for the run")
+        return value
+
     @field_validator("degradations")
     @classmethod
     def _known_degradations(cls, value: tuple[str, ...]) -> tuple[str, ...]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import stat
 import struct
 import warnings
 import zlib
@@ -46,9 +47,13 @@ def read_image(path: Path) -> tuple[NDArray[np.uint8], str]:
         SampleError: missing-file, unreadable-file, empty-file, file-too-large, or as `decode_image`.
     """
     try:
-        size = path.stat().st_size
-        if size > MAX_FILE_BYTES:
-            raise SampleError("file-too-large", f"{path}: {size} bytes, at most {MAX_FILE_BYTES} are read")
+        facts = path.stat()
+        if not stat.S_ISREG(facts.st_mode):
+            raise SampleError("unreadable-file", f"{path}: not a regular file")
+        if facts.st_size > MAX_FILE_BYTES:
+            raise SampleError(
+                "file-too-large", f"{path}: {facts.st_size} bytes, at most {MAX_FILE_BYTES} are read"
+            )
         data = path.read_bytes()
     except FileNotFoundError as error:
         raise SampleError("missing-file", f"{path}: the file is gone") from error
@@ -84,7 +89,9 @@ def decode_image(data: bytes, name: str) -> NDArray[np.uint8]:
                 image.load()
                 return _to_rgb(ImageOps.exif_transpose(image))
         except Image.DecompressionBombError as error:
-            raise SampleError("too-many-pixels", f"{name}: {error}") from error
+            raise SampleError(
+                "too-many-pixels", f"{name}: far more than the {MAX_PIXELS:,} pixels that are decoded"
+            ) from error
         except UnidentifiedImageError as error:
             raise SampleError("not-an-image", f"{name}: neither of {', '.join(FORMATS)}") from error
         except _DECODE_ERRORS as error:

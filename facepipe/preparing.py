@@ -94,8 +94,14 @@ def prepare(config: BenchConfig) -> RunStore:
 
 
 def describe(config: BenchConfig) -> RunSpec:
-    """Resolve a configuration without creating anything; candidates count as samples."""
-    spec, refs, _ = _resolve(config)
+    """Resolve a configuration without creating anything; candidates count as samples.
+
+    Raises:
+        UsageError, RunConflictError: as `prepare` would.
+    """
+    spec, refs, identity = _resolve(config)
+    if config.out is not None and RunStore(config.out).exists():
+        _check_same(RunStore(config.out), identity)
     return replace(spec, n_samples=len(refs))
 
 
@@ -177,15 +183,27 @@ def _fingerprints(spec: RunSpec) -> dict[str, str]:
 def _check_same(store: RunStore, identity: Mapping[str, Any]) -> None:
     before = store.read_run()["identity"]
     differences = [
-        f"{key}: {_short(before.get(key))} -> {_short(identity.get(key))}"
+        _difference(key, before.get(key), identity.get(key))
         for key in sorted(before.keys() | identity.keys())
         if before.get(key) != identity.get(key)
     ]
     if differences:
         raise RunConflictError(
-            f"{store.path} holds a run of another configuration ({'; '.join(differences)}); "
+            f"{store.path} holds a run of another configuration ({'; '.join(filter(None, differences))}); "
             "choose another --out, or delete that folder"
         )
+
+
+def _difference(key: str, before: Any, after: Any) -> str:
+    """Name a difference; digests tell a person nothing but that something changed."""
+    if key == "files":
+        return "files: the data set's images are not the same ones"
+    if key == "truth":
+        return "truth: its source is not the same"
+    if key == "weights":
+        changed = sorted(name for name in before.keys() & after.keys() if before[name] != after[name])
+        return f"weights of {', '.join(changed)} changed" if changed else ""
+    return f"{key}: {_short(before)} -> {_short(after)}"
 
 
 def _short(value: Any) -> str:

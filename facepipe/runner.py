@@ -121,7 +121,7 @@ def plan_waves(spec: RunSpec, keep: str, disk_gb: float) -> list[range]:
     need_gb = spec.bytes_per_sample() * spec.n_samples / 1e9
     if keep == "all" and need_gb > disk_gb:
         raise UsageError(
-            f"the arrays of this run take about {need_gb:.1f} GB and --disk-gb allows {disk_gb:g}: "
+            f"the arrays of this run take about {need_gb:.2g} GB and --disk-gb allows {disk_gb:g}: "
             "raise it, or keep only tables with --keep scores"
         )
     return spec.waves(disk_gb)

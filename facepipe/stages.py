@@ -8,11 +8,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from facepipe.conventions import VolumeGeometry
+from facepipe.conventions import NETWORK_PX, VolumeGeometry
 from facepipe.crop import Crop
 from facepipe.datasets.base import Sample, SampleRef
 from facepipe.datasets.crops import crop_for
 from facepipe.degrade import degrade, make_reference
+from facepipe.errors import SampleError
 from facepipe.filling import get_filling
 from facepipe.metrics.geometry import front_surface_errors, score_geometry, volume_iou
 from facepipe.metrics.image import psnr_db, ssim
@@ -23,8 +24,19 @@ Image8 = NDArray[np.uint8]
 
 
 def ingest(ref: SampleRef, sample: Sample, crop_mode: str) -> dict[str, Any]:
-    """Describe an accepted sample: a row of the samples table."""
+    """Describe an accepted sample: a row of the samples table.
+
+    Raises:
+        SampleError: blank-image, or small-image: what is smaller than the reference cannot be one.
+    """
     crop = crop_for(sample, crop_mode)
+    if crop.size < NETWORK_PX:
+        raise SampleError(
+            "small-image",
+            f"{ref.source_path}: a crop of {crop.size:.0f} px; the reference needs {NETWORK_PX} px",
+        )
+    if sample.image.min() == sample.image.max():
+        raise SampleError("blank-image", f"{ref.source_path}: every pixel has the same value")
     return {
         "sample_id": ref.sample_id,
         "subset": ref.subset,

@@ -124,9 +124,15 @@ class RunStore:
 
         Raises:
             RunConflictError: another process works on this run.
+            UsageError: there can be no such folder.
         """
-        self.path.mkdir(parents=True, exist_ok=True)
-        with (self.path / ".lock").open("w") as file:
+        existed = self.path.is_dir()
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+            file = (self.path / ".lock").open("w")
+        except OSError as error:
+            raise UsageError(f"--out {self.path}: no run can be there: {error.strerror}") from error
+        with file:
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError as error:
@@ -136,13 +142,21 @@ class RunStore:
             try:
                 yield
             finally:
-                self._forget_if_empty()
+                if not self.exists():
+                    (self.path / ".lock").unlink(missing_ok=True)
+                    if not existed and not any(self.path.iterdir()):
+                        self.path.rmdir()
 
-    def _forget_if_empty(self) -> None:
-        """Leave no folder behind when nothing was started in it."""
-        if [path.name for path in self.path.iterdir()] == [".lock"]:
-            (self.path / ".lock").unlink()
-            self.path.rmdir()
+    def is_in_use(self) -> bool:
+        """Whether a process holds the run at this moment."""
+        try:
+            with (self.path / ".lock").open("r") as file:
+                fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+        except OSError:
+            return False
+        return False
 
     # -- arrays -----------------------------------------------------------------------------------
 

@@ -66,7 +66,9 @@ def run_unit(spec: RunSpec, unit: Unit, skip: Reasons, device: str = "cpu") -> U
         if trouble is None:
             raise
         where = f" ({error.filename})" if error.filename else ""
-        raise EnvironmentTroubleError(f"{unit}: {trouble}{where}") from error
+        raise EnvironmentTroubleError(
+            f"{unit}: {trouble}{where}; once that is mended, the same command goes on from here"
+        ) from error
     start, stop = unit_span(spec, unit)
     rows = table["index"].to_pylist() if "index" in table.schema.names else range(start, stop)
     found = dict(zip(rows, table["reason"].to_pylist(), strict=True))

@@ -140,6 +140,7 @@ class TestResume:
                 time.sleep(0.01)
             driver.wait(60)
         assert kills == 3
+        assert "interrupted" in facepipe("status", run).stdout
         done = {path: path.stat().st_mtime_ns for path in (run / "parts").rglob("part-*.parquet")}
         assert done
         bench(*SMALL, "--out", run, "--shard-size", 1, "--workers", 2)
@@ -174,6 +175,9 @@ def photos(tmp_path: Path) -> Path:
     (folder / "text.jpg").write_text("I am not a photo")
     (folder / "half.jpg").write_bytes((folder / "good.jpg").read_bytes()[:2000])
     (folder / "ignored.txt").write_text("not even named like one")
+    Image.new("RGB", (300, 300)).save(folder / "black.png")
+    image.resize((90, 120)).save(folder / "small.png")
+    Path(os.fsdecode(os.fsencode(folder) + b"/na\xffme.jpg")).write_bytes((folder / "good.jpg").read_bytes())
     return folder
 
 
@@ -186,9 +190,12 @@ class TestBadInput:
         failures = pq.read_table(tmp_path / "run" / "failures.parquet").to_pylist()
         reasons = sorted((row["sample_id"], row["reason"]) for row in failures)
         assert reasons == [
+            ("black", "blank-image"),
             ("empty", "empty-file"),
             ("good", "duplicate-id"),
             ("half", "truncated-image"),
+            ("na\\udcffme", "unreadable-name"),
+            ("small", "small-image"),
             ("text", "not-an-image"),
         ]
         assert sorted(scores(tmp_path / "run")["sample_id"].to_pylist()) == ["good", "näch ste/also good"]
@@ -255,6 +262,17 @@ class TestBadInput:
         done = facepipe("bench", "--out", tmp_path, *FAST)
         assert done.returncode == 2
         assert "not empty" in done.stderr
+        assert [path.name for path in tmp_path.iterdir()] == ["thesis.txt"]
+
+    def test_a_refused_command_leaves_folders_as_they_were(self, tmp_path: Path) -> None:
+        (tmp_path / "mine").mkdir()
+        assert facepipe("bench", "--out", tmp_path / "mine", "--methods", "foo").returncode == 2
+        assert list((tmp_path / "mine").iterdir()) == []
+        (tmp_path / "file").touch()
+        for out in (tmp_path / "file", tmp_path / "file" / "below", ""):
+            done = facepipe("bench", "--out", out, *FAST)
+            assert done.returncode == 2, done.stderr
+            assert "out" in done.stderr
 
 
 class TestOtherCommands:

@@ -113,6 +113,13 @@ def test_missing_file(tmp_path: Path) -> None:
     assert caught.value.reason == "missing-file"
 
 
+def test_a_device_is_not_read(tmp_path: Path) -> None:
+    (tmp_path / "endless.jpg").symlink_to("/dev/zero")
+    with pytest.raises(SampleError) as caught:
+        read_image(tmp_path / "endless.jpg")
+    assert caught.value.reason == "unreadable-file"
+
+
 def test_a_flipped_byte_never_escapes() -> None:
     generator = np.random.default_rng(2)
     png = encode(Image.fromarray(generator.integers(0, 256, (12, 12, 3), np.uint8)))

@@ -65,11 +65,24 @@ def facepipe(debug: bool) -> None:
             logging.getLogger(noisy).setLevel(logging.CRITICAL)
 
 
+RESUMABLE = ("bench", "train", "data")
+"""Commands that go on where they were interrupted."""
+
+
+def _interrupt(*_: object) -> None:
+    """End the work once; a second signal must not disturb the ending."""
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)
+    raise KeyboardInterrupt
+
+
 def main() -> None:
     """Run the command line; the exit status is 0 done, 1 failed, 2 wrong usage."""
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, _interrupt)
     debug = "--debug" in sys.argv[1:]
     arguments = [argument for argument in sys.argv[1:] if argument != "--debug"]
+    goes_on = "; the same command goes on from here" if arguments[:1] and arguments[0] in RESUMABLE else ""
     try:
         status = facepipe.main(["--debug", *arguments] if debug else arguments, standalone_mode=False)
     except click.UsageError as error:
@@ -79,7 +92,7 @@ def main() -> None:
         error.show()
         status = 1
     except click.Abort:
-        print("interrupted; the same command goes on from here", file=sys.stderr)
+        print(f"interrupted{goes_on}", file=sys.stderr)
         status = 1
     except FacepipeError as error:
         if debug:
@@ -92,6 +105,6 @@ def main() -> None:
     except OSError as error:
         if debug:
             raise
-        print(f"error: {error}; the same command goes on from here", file=sys.stderr)
+        print(f"error: {error}{goes_on}", file=sys.stderr)
         status = 1
     sys.exit(status if isinstance(status, int) else 0)

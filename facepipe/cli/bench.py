@@ -84,7 +84,10 @@ def status(run: Path) -> None:
 
     store = RunStore(run)
     facts = store.read_run()
-    click.echo(f"{run}: {facts['status']}, run {facts['run_id'] or '(no id before ingest)'}")
+    state = facts["status"]
+    if not runner.is_complete(store) and not store.is_in_use():
+        state = "interrupted; the command that started it goes on from here"
+    click.echo(f"{run}: {state}, run {facts['run_id'] or '(no id before ingest)'}")
     for stage, done, total in runner.progress_of(store):
         click.echo(f"  {stage:<8} {done:>7} of {total} units")
 

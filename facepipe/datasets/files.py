@@ -115,7 +115,7 @@ class FileTree:
             with os.scandir(folder) as entries:
                 for entry in entries:
                     if not entry.name.startswith(".") and entry.is_file():
-                        yield (relative / entry.name).as_posix(), entry.stat().st_size
+                        yield _writable((relative / entry.name).as_posix()), entry.stat().st_size
 
     def _walk_zip(self) -> Iterator[tuple[str, int]]:
         start = f"{self.below}/" if self.below else ""
@@ -131,6 +131,10 @@ class FileTree:
             _check_size(path.stat().st_size, path)
             return path.read_bytes()
         except FileNotFoundError as error:
+            if "\\udc" in name:
+                raise SampleError(
+                    "unreadable-name", f"{path}: the file's name is not UTF-8; rename it"
+                ) from error
             raise SampleError("missing-file", f"{path}: the file is gone") from error
         except PermissionError as error:
             raise SampleError("unreadable-file", f"{path}: {error.strerror}") from error
@@ -155,6 +159,11 @@ class FileTree:
                 f"{self.path(name)}: {len(data)} bytes where the archive promises {info.file_size}",
             )
         return data
+
+
+def _writable(name: str) -> str:
+    """A name that tables can hold: bytes that are not UTF-8 become escapes, which no file is called."""
+    return name.encode("utf-8", "backslashreplace").decode()
 
 
 def stem(name: str) -> str:
