@@ -101,14 +101,24 @@ class TestFiles:
         assert all(view["byteOffset"] % 4 == 0 for view in document["bufferViews"])
         attributes = document["meshes"][0]["primitives"][0]["attributes"]
         accessor = document["accessors"][attributes["COLOR_0"]]
-        assert accessor["normalized"] and accessor["type"] == "VEC4" and accessor["componentType"] == 5123
+        assert accessor["type"] == "VEC3" and accessor["componentType"] == 5126
         view = document["bufferViews"][accessor["bufferView"]]
-        stored = np.frombuffer(binary, np.uint16, accessor["count"] * 4, view["byteOffset"]).reshape(-1, 4)
+        linear = np.frombuffer(binary, np.float32, accessor["count"] * 3, view["byteOffset"]).reshape(-1, 3)
         # What a viewer shows: linear light, encoded as sRGB again.
-        linear = stored[:, :3] / 65535
         shown = np.where(linear <= 0.0031308, 12.92 * linear, 1.055 * linear ** (1 / 2.4) - 0.055)
         assert np.abs(shown * 255 - colours).max() < 0.5
-        assert (stored[:, 3] == 65535).all()
+
+    def test_trimesh_shows_the_colours_of_a_glb(self, nosed_ball):
+        colours = photo_colours(nosed_ball.vertices, ramp_image(128))
+        data = encode(nosed_ball, colours, "glb")
+        (read,) = trimesh.load(io.BytesIO(data), file_type="glb").geometry.values()
+        assert read.visual.kind == "vertex"
+        linear = srgb_to_linear(colours) * 255  # trimesh keeps the file's linear light
+        assert np.abs(read.visual.vertex_colors[:, :3] - linear).max() <= 0.51
+        assert (read.visual.vertex_colors[:, 3] == 255).all()
+        assert "vertex_normals" in read._cache
+        expected = nosed_ball.normals * [1, -1, 1]
+        assert np.abs(read.vertex_normals - expected).max() < 1e-5
 
     def test_many_vertices_need_wide_indices(self):
         n = 70_000

@@ -28,7 +28,7 @@ FORMATS = ("glb", "ply", "obj", "stl")
 _FLOAT, _UINT16, _UINT32 = 5126, 5123, 5125
 _ARRAY_BUFFER, _ELEMENT_BUFFER = 34962, 34963
 _JSON_CHUNK, _BINARY_CHUNK = 0x4E4F534A, 0x004E4942
-_TYPES = {1: "SCALAR", 3: "VEC3", 4: "VEC4"}
+_TYPES = {1: "SCALAR", 3: "VEC3"}
 
 
 def upright(vertices: NDArray[np.floating]) -> NDArray[np.float32]:
@@ -70,17 +70,16 @@ def encode(mesh: SurfaceMesh, colours: NDArray[np.uint8], file_format: str) -> b
 def encode_glb(mesh: SurfaceMesh, colours: NDArray[np.uint8]) -> bytes:
     """Encode a coloured mesh as binary glTF 2.0 with normals and vertex colours.
 
-    glTF's vertex colours are linear light; they are stored with 16 bits, since 8 bits of linear light
-    would show steps in dark skin.
+    glTF's vertex colours are linear light; they are stored as floats, since 8 bits of linear light would
+    show steps in dark skin, and 16 bits are misread by trimesh. There is no material: trimesh takes a mesh
+    that has one for a textured mesh, whose vertex colours it does not show.
     """
-    linear = np.full((len(colours), 4), 65535, np.uint16)
-    linear[:, :3] = np.rint(srgb_to_linear(colours) * 65535)
     normals = mesh.normals * np.array([1, -1, 1], np.float32)
     index_type = np.uint16 if len(mesh.vertices) < 65535 else np.uint32
     arrays: dict[str, NDArray[Any]] = {
         "POSITION": upright(mesh.vertices),
         "NORMAL": normals.astype(np.float32),
-        "COLOR_0": linear,
+        "COLOR_0": srgb_to_linear(colours).astype(np.float32),
         "indices": mesh.triangles.astype(index_type).ravel(),
     }
     binary = b""
@@ -98,8 +97,7 @@ def encode_glb(mesh: SurfaceMesh, colours: NDArray[np.uint8]) -> bytes:
         "scene": 0,
         "scenes": [{"nodes": [0]}],
         "nodes": [{"mesh": 0, "name": "face"}],
-        "meshes": [{"primitives": [{"attributes": attributes, "indices": 3, "material": 0}]}],
-        "materials": [{"pbrMetallicRoughness": {"metallicFactor": 0.0, "roughnessFactor": 1.0}}],
+        "meshes": [{"primitives": [{"attributes": attributes, "indices": 3}]}],
         "accessors": accessors,
         "bufferViews": views,
         "buffers": [{"byteLength": len(binary)}],
@@ -129,6 +127,4 @@ def _accessor(name: str, values: NDArray[Any], view: int) -> dict[str, Any]:
     }
     if name == "POSITION":
         accessor |= {"min": values.min(axis=0).tolist(), "max": values.max(axis=0).tolist()}
-    if name == "COLOR_0":
-        accessor["normalized"] = True
     return accessor
