@@ -20,7 +20,7 @@ from facepipe.registry import unknown
 from facepipe.store import write_atomically
 from facepipe.superres.methods import get_method
 from facepipe.volume import SurfaceMesh, largest_part, surface
-from facepipe.vrn.regressors import get_regressor
+from facepipe.vrn.regressors import WeightsRegressor, get_regressor, known_regressors
 
 DEFAULT_REGRESSOR = "vrn-compact"
 DEFAULT_METHOD = "bicubic"
@@ -100,7 +100,7 @@ def reconstruct_image(
     """
     height, width = image.shape[:2]
     crop = full_crop(width, height).cut(image)
-    found = get_regressor(regressor)
+    found = _regressor(regressor)
     volume = found.build()(to_network_size(crop, method)[None])[0]
     try:
         mesh = largest_part(surface(volume, found.geometry, smoothing_px=SMOOTHING_PX))
@@ -128,11 +128,18 @@ def reconstruct_photos(
     for file_format in formats:
         if file_format not in FORMATS:
             raise unknown("mesh format", file_format, FORMATS)
-    get_regressor(regressor)
+    _regressor(regressor)
     get_method(method)
     if out.exists() and not out.is_dir():
         raise UsageError(f"--out {out}: is a file, a folder is needed")
     return _outcomes(photos, out, formats, lambda image: reconstruct_image(image, regressor, method))
+
+
+def _regressor(name: str) -> WeightsRegressor:
+    if name == "none":
+        known = ", ".join(known_regressors())
+        raise UsageError(f"regressor 'none' makes no volume, and a mesh needs one; choose one of {known}")
+    return get_regressor(name)
 
 
 def _outcomes(
@@ -140,6 +147,10 @@ def _outcomes(
 ) -> Iterator[Outcome]:
     for photo, stem in zip(photos, _stems(photos), strict=True):
         try:
+            if photo.is_dir():
+                raise SampleError(
+                    "folder", f"{photo}: photos are expected, not folders; name them: {photo / '*.jpg'}"
+                )
             image, _ = read_image(photo)
             made = build(image)
         except SampleError as error:

@@ -107,12 +107,14 @@ class TestCommand:
         bad = tmp_path / "bad.jpg"
         bad.write_text("no image")
         missing = tmp_path / "missing.jpg"
-        arguments = ["reconstruct", str(bad), str(missing), str(good), "--out", str(tmp_path / "out")]
+        photos = [str(path) for path in (bad, missing, tmp_path, good)]
+        arguments = ["reconstruct", *photos, "--out", str(tmp_path / "out")]
         result = CliRunner().invoke(facepipe, arguments)
         assert result.exit_code == 1
         assert f"{bad}: not used: not-an-image" in result.stderr
         assert f"{missing}: not used: missing-file" in result.stderr
-        assert "2 of 3 photos" in result.stderr
+        assert f"{tmp_path}: not used: folder: {tmp_path}: photos are expected" in result.stderr
+        assert "3 of 4 photos" in result.stderr
         assert (tmp_path / "out" / "good.glb").exists()
 
     @pytest.mark.parametrize(
@@ -121,6 +123,7 @@ class TestCommand:
             ("--format", "gbl", "did you mean 'glb'"),
             ("--format", ",", "at least one"),
             ("--regressor", "vrn-compct", "did you mean 'vrn-compact'"),
+            ("--regressor", "none", "a mesh needs one; choose one of"),
             ("--method", "bilinaer", "did you mean 'bilinear'"),
         ],
     )
