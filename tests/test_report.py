@@ -29,7 +29,7 @@ from facepipe.cluster import open_cluster
 from facepipe.config import make_config
 from facepipe.conventions import VolumeGeometry
 from facepipe.datasets.catalog import open_dataset
-from facepipe.errors import UsageError
+from facepipe.errors import FacepipeError, UsageError
 from facepipe.metrics.catalogue import METRICS
 from facepipe.plan import STAGES
 from facepipe.report.answer import deciding_metric, headline, verdicts
@@ -235,8 +235,31 @@ def test_one_sample_whose_arrays_are_gone(address, tmp_path):
     store = run_bench(address, tmp_path / "run", keep="scores", **options)
     page = Page(RunStore(write_report(store.path).parent.parent))
     assert "By PSNR at 32 px nearest is the only method" in page.text
+    assert "PSNR; the only method" in page.text and "ahead of" not in page.text
+    assert "kept its tables only (--keep scores)" in page.text
     assert "nan" not in page.text.lower()
     assert page.with_class("tile") == []
+
+
+@pytest.mark.parametrize("gone", ["", "reference", "lowres"])
+def test_arrays_deleted_later_are_missed(whole, tmp_path, gone):
+    assert "arrays are gone" not in Page(whole).text
+    copy = RunStore(Path(shutil.copytree(whole.path, tmp_path / "run")))
+    shutil.rmtree(copy.zarr_path / gone)
+    write_report(copy.path)
+    page = Page(copy)
+    assert "The run's arrays are gone from its folder (store.zarr)" in page.text
+    assert page.with_class("tile") == [] and list((copy.report_path / "meshes").glob("*.glb")) == []
+    assert "All conditions" in page.text
+
+
+@pytest.mark.parametrize("name", ["run.json", "samples.parquet", "failures.parquet", "scores.parquet"])
+def test_damaged_files_are_named(whole, tmp_path, name):
+    copy = RunStore(Path(shutil.copytree(whole.path, tmp_path / "run")))
+    (copy.path / name).write_bytes((copy.path / name).read_bytes()[:-20])
+    with pytest.raises(FacepipeError, match=re.escape(f"{copy.path / name}: ")) as caught:
+        write_report(copy.path)
+    assert "delete the folder" in str(caught.value) and caught.value.exit_status == 1
 
 
 def test_a_run_without_scores(whole, tmp_path):

@@ -12,7 +12,7 @@ import pytest
 from click.testing import CliRunner
 
 from facepipe.cli import facepipe
-from facepipe.errors import UsageError
+from facepipe.errors import FacepipeError, UsageError
 from facepipe.plan import Condition
 from facepipe.results import (
     aggregate,
@@ -24,6 +24,7 @@ from facepipe.results import (
     result_table_text,
     strata,
 )
+from facepipe.results.table import TABLE_METRICS
 from facepipe.schema import FAILURES, SAMPLES, SCORES
 from facepipe.store import RunStore, write_table
 
@@ -227,13 +228,39 @@ class TestQuery:
             ("select nope from scores", "nope"),
             ("select * from score", "The views are scores, samples, failures, runs"),
             ("", "empty"),
+            ("-- nothing", "empty"),
+            ("select 1; select 2", "2 statements: ask one question at a time"),
+            ("create table x as select 1", "CREATE asks nothing"),
+            ("drop view scores", "DROP asks nothing"),
+            ("with x as (select 1) insert into scores select * from x", "INSERT asks nothing"),
+            ("set threads = 1", "SET asks nothing"),
         ],
     )
     def test_wrong_sql_is_one_line(self, tmp_path, sql, message):
         write_run(tmp_path / "run", TWO)
         with pytest.raises(UsageError, match=message) as caught:
             ask(tmp_path / "run", sql)
-        assert "\n" not in str(caught.value)
+        assert "\n" not in str(caught.value) and caught.value.exit_status == 2
+
+    @pytest.mark.parametrize(
+        "sql",
+        [
+            "with x as (select 1) select * from x;",
+            "from scores",
+            "describe scores",
+            "show tables",
+            "summarize scores",
+            "explain select * from scores",
+        ],
+    )
+    def test_every_kind_of_question(self, tmp_path, sql):
+        write_run(tmp_path / "run", TWO)
+        assert ask(tmp_path / "run", sql).rows
+
+    def test_pivot(self, tmp_path):
+        write_run(tmp_path / "run", TWO)
+        answer = ask(tmp_path / "run", "pivot scores on method using avg(psnr_db) group by low_px")
+        assert answer.columns == ("low_px", "bicubic", "bilinear") and answer.rows == [(16, 27.0, 25.0)]
 
     def test_outputs(self, tmp_path):
         write_run(tmp_path / "run", TWO)
@@ -258,17 +285,42 @@ class TestQuery:
         result = CliRunner().invoke(facepipe, ["query", str(tmp_path / "run"), sql, *option])
         assert (result.exit_code, result.stdout) == (0, output)
 
+    def test_two_forms_exclude_each_other(self, tmp_path):
+        write_run(tmp_path / "run", TWO)
+        result = CliRunner().invoke(facepipe, ["query", str(tmp_path / "run"), "select 1", "--json", "--csv"])
+        assert (result.exit_code, result.stdout) == (2, "") and "--csv and --json" in result.stderr
+
     def test_no_run(self, tmp_path):
         with pytest.raises(UsageError, match=r"a run folder holds run\.json"):
             ask(tmp_path, "select 1")
         with pytest.raises(UsageError, match="no such folder"):
             ask(tmp_path / "nowhere", "select 1")
 
-    def test_a_damaged_table(self, tmp_path):
+    @pytest.mark.parametrize("use", [lambda path: ask(path, "select 1"), read_scores, result_table_text])
+    def test_a_damaged_table(self, tmp_path, use):
         store = write_run(tmp_path / "run", TWO)
-        store.scores_path.write_bytes(b"PAR1 and nothing more")
-        with pytest.raises(UsageError, match=r"scores\.parquet: not a readable Parquet file"):
-            ask(tmp_path / "run", "select 1")
+        store.scores_path.write_bytes(store.scores_path.read_bytes()[:-100])
+        with pytest.raises(FacepipeError, match=r"scores\.parquet: not a readable Parquet file") as caught:
+            use(tmp_path / "run")
+        assert f"delete the folder {store.path} and repeat its bench command" in str(caught.value)
+        assert caught.value.exit_status == 1
+
+    @pytest.mark.parametrize("text", ["{", "[]", '{"format": -1}', ""])
+    def test_a_damaged_run_json(self, tmp_path, text):
+        store = write_run(tmp_path / "run", TWO)
+        store.run_json_path.write_text(text)
+        for path in (store.path, tmp_path):
+            with pytest.raises(FacepipeError, match=r"run\.json: .*delete the folder") as caught:
+                ask(path, "select 1")
+            assert caught.value.exit_status == 1
+
+    def test_a_damaged_run_among_others_is_left_out(self, tmp_path):
+        write_run(tmp_path / "one", TWO)
+        write_run(tmp_path / "two", TWO, "r2").run_json_path.write_text("{")
+        result = CliRunner().invoke(facepipe, ["query", str(tmp_path), "select run_id from runs", "--csv"])
+        assert (result.exit_code, result.stdout) == (0, "run_id\nr1\n")
+        assert f"left out: {tmp_path / 'two' / 'run.json'}" in result.stderr
+        assert read_scores(tmp_path).num_rows == 4
 
 
 class TestTable:
@@ -284,6 +336,25 @@ class TestTable:
         text = result_table_text(tmp_path / "run", width=42, styled=False)
         assert "ssim ↑" not in text and "no room for ssim" in " ".join(text.split())
         assert max(map(len, text.splitlines())) <= 42
+
+    def test_landmark_error_is_there_where_it_is_the_only_truth(self, tmp_path):
+        images = {"psnr_db": 20.0, "ssim": 0.5, "ref_iou": 0.9, "ref_depth_rmse_px": 1.0}
+        write_run(tmp_path / "run", scores(row("a", landmark_depth_nme=0.125, **images)))
+        text = result_table_text(tmp_path / "run", width=80, styled=False)
+        assert "landmark_depth_nme ↓" in text and "0.125" in text
+        assert max(map(len, text.splitlines())) <= 80
+
+    def test_every_metric_that_fits_is_shown_whole(self, tmp_path):
+        values = dict.fromkeys(TABLE_METRICS, 10.25)
+        table = scores(row("a", **values), row("b", **dict.fromkeys(TABLE_METRICS, 30.75)))
+        write_run(tmp_path / "run", table)
+        counts = []
+        for width in (40, 80, 140, 220):
+            heading, line = result_table_text(tmp_path / "run", width=width, styled=False).splitlines()[1:3]
+            assert len(heading) <= width and len(line) <= width and "…" not in heading + line
+            counts.append(heading.count("↑") + heading.count("↓"))
+            assert line.count("±10.25") == counts[-1]
+        assert counts == sorted(set(counts)) and counts[-1] == len(TABLE_METRICS)
 
     def test_single_sample_and_unfinished_run(self, tmp_path):
         write_run(tmp_path / "one", scores(row("a", psnr_db=20.0)))

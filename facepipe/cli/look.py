@@ -46,9 +46,9 @@ def reconstruct(
 @click.command()
 @click.argument("run", type=_PATH)
 @click.argument("sql")
-@click.option("--csv", "form", flag_value="csv", help="Print CSV.")
-@click.option("--json", "form", flag_value="json", help="Print a JSON list of objects.")
-def query(run: Path, sql: str, form: str | None) -> None:
+@click.option("--csv", "as_csv", is_flag=True, help="Print CSV.")
+@click.option("--json", "as_json", is_flag=True, help="Print a JSON list of objects.")
+def query(run: Path, sql: str, as_csv: bool, as_json: bool) -> None:
     """Ask the tables of RUN, a run or a folder of runs, a question in SQL.
 
     The views are scores, samples, failures and runs. Nothing is written and no other file is read.
@@ -57,10 +57,12 @@ def query(run: Path, sql: str, form: str | None) -> None:
     """
     from facepipe.results import ask
 
+    if as_csv and as_json:
+        raise click.UsageError("--csv and --json exclude each other: choose one")
     answer = ask(run, sql)
-    if form == "csv":
+    if as_csv:
         click.echo(answer.as_csv(), nl=False)
-    elif form == "json":
+    elif as_json:
         click.echo(answer.as_json())
     else:
         click.echo(answer.as_text())

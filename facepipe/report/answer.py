@@ -111,12 +111,13 @@ def headline(found: Sequence[Verdict], metric: Metric) -> str:
     if len(places) > 1:
         sentences.append(f"With degradation {places[0][0]} and regressor {places[0][1]}:")
     kept = [(v.low_px, v.survival.mean) for v in found if v.survival is not None]
+    rivals = any(v.n_methods > 1 for v in found)
     if kept:
         sizes = _listed([str(low_px) for low_px, _ in kept])
         shares = _listed([f"{100 * mean:.0f}" for _, mean in kept])
         sentences.append(
             f"From faces restored from {sizes} px the regressor finds a volume that overlaps {shares} % "
-            "with the one it finds at full resolution (IoU, best method)."
+            f"with the one it finds at full resolution (IoU{', best method' if rivals else ''})."
         )
     if len(found) > 1 and all(_none_ahead(v) for v in found):
         sentences.append(f"By {metric.title} no method is told apart from the others at any of these sizes.")

@@ -16,7 +16,8 @@ from facepipe.errors import SampleError
 from facepipe.metrics.catalogue import Metric
 from facepipe.plan import Condition, truth_volume_name
 from facepipe.report.meshes import light_mesh
-from facepipe.store import RunStore, read_table
+from facepipe.results import read_run_table
+from facepipe.store import RunStore
 from facepipe.volume import SurfaceMesh, front_depth
 
 N_FACES = 3
@@ -107,7 +108,9 @@ def read_gallery(store: RunStore, scores: pa.Table, metric: Metric) -> list[Face
     conditions = [
         condition
         for condition in dict.fromkeys(_condition(row) for row in _condition_rows(scores))
-        if not condition.is_reference and store.has_array(condition.restored)
+        if not condition.is_reference
+        and store.has_array(condition.restored)
+        and store.has_array(condition.lowres)
     ]
     if not conditions or not store.has_array("reference"):
         return []
@@ -117,7 +120,8 @@ def read_gallery(store: RunStore, scores: pa.Table, metric: Metric) -> list[Face
     n_faces = min(max(MOST_CELLS // n_first, 1), N_FACES)
     fitting = degradations[: max(MOST_CELLS // (n_first * n_faces), 1)]
     conditions = [condition for condition in conditions if condition.degradation in fitting][:MOST_CELLS]
-    index_of = {name: i for i, name in enumerate(read_table(store.samples_path)["sample_id"].to_pylist())}
+    samples = read_run_table(store.samples_path)["sample_id"].to_pylist()
+    index_of = {name: i for i, name in enumerate(samples)}
     return [
         _read_face(store, scores, index_of[sample_id], (sample_id, rank, value), conditions)
         for sample_id, rank, value in rank_samples(scores, metric, n_faces)

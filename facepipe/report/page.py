@@ -24,9 +24,9 @@ from facepipe.report.pictures import turbo_gradient
 from facepipe.report.plots import ChartGroup, chart_groups
 from facepipe.report.style import MethodStyle, method_styles, number
 from facepipe.report.tables import ResultSection, StratumTable, result_sections, stratum_tables
-from facepipe.results import ConditionSummary, aggregate, read_scores
+from facepipe.results import ConditionSummary, aggregate, open_store, read_run_table, read_scores
 from facepipe.schema import FAILURES
-from facepipe.store import RunStore, read_table, write_atomically
+from facepipe.store import RunStore, write_atomically
 
 MOST_FAILURES = 25
 """Failures that the page names one by one; the table holds all."""
@@ -57,6 +57,7 @@ class Report:
     charts: list[ChartGroup]
     strata: list[StratumTable]
     gallery: GalleryView | None
+    no_gallery: str
     failures: FailureSummary
     weights: list[tuple[str, str]]
 
@@ -71,10 +72,11 @@ def write_report(path: Path) -> Path:
         The page.
 
     Raises:
-        UsageError: there is no run, or it has no scores yet.
+        UsageError: there is no run.
+        FacepipeError: run.json or one of the tables is damaged.
     """
-    store = RunStore(path)
-    run = store.read_run()
+    opened = open_store(path)
+    store, run = opened.store, opened.facts
     scores = read_scores(path)
     summaries = aggregate(scores)
     metric = deciding_metric(summaries)
@@ -94,6 +96,7 @@ def write_report(path: Path) -> Path:
         charts=chart_groups(scores, summaries, styles),
         strata=stratum_tables(scores, metric, found) if metric else [],
         gallery=gallery,
+        no_gallery=_no_gallery(run) if metric and gallery is None else "",
         failures=_failures(store),
         weights=sorted(run.get("identity", {}).get("weights", {}).items()),
     )
@@ -130,13 +133,25 @@ def _headline(found: Sequence[Verdict], metric: Metric | None, summaries: Sequen
 
 
 def _faces(store: RunStore, run: Mapping[str, Any], scores: pa.Table, metric: Metric | None) -> list[Face]:
-    kept = run.get("config", {}).get("keep", "all") == "all"
-    return read_gallery(store, scores, metric) if kept and metric is not None else []
+    return read_gallery(store, scores, metric) if _keeps_arrays(run) and metric is not None else []
+
+
+def _keeps_arrays(run: Mapping[str, Any]) -> bool:
+    return bool(run.get("config", {}).get("keep", "all") == "all")
+
+
+def _no_gallery(run: Mapping[str, Any]) -> str:
+    """Why there are no faces to show."""
+    if _keeps_arrays(run):
+        return (
+            "The run's arrays are gone from its folder (store.zarr), so its images and meshes cannot be "
+            "shown; its tables are whole. To see faces, repeat the bench command with another --out."
+        )
+    return "The run kept its tables only (--keep scores), so there are no images and meshes to show."
 
 
 def _failures(store: RunStore) -> FailureSummary:
-    table = read_table(store.failures_path) if store.failures_path.is_file() else FAILURES.empty_table()
-    rows = table.to_pylist()
+    rows = read_run_table(store.failures_path, FAILURES).to_pylist()
     counts = Counter((row["stage"], row["reason"]) for row in rows)
     return FailureSummary(
         n_samples=len({row["sample_id"] for row in rows}),

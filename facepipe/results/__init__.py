@@ -9,7 +9,8 @@ from facepipe.results.aggregate import (
     differences,
     strata,
 )
-from facepipe.results.query import Answer, ask, open_run, read_scores
+from facepipe.results.query import Answer, ask, open_run
+from facepipe.results.runs import open_store, read_run_table, read_scores
 from facepipe.results.table import result_table_text
 
 __all__ = [
@@ -22,6 +23,8 @@ __all__ = [
     "default_baseline",
     "differences",
     "open_run",
+    "open_store",
+    "read_run_table",
     "read_scores",
     "result_table_text",
     "strata",

@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import io
 import json
-from collections.abc import Iterable
 from dataclasses import dataclass
 from decimal import Decimal
 from pathlib import Path
@@ -15,8 +14,8 @@ import duckdb
 import pyarrow as pa
 
 from facepipe.errors import UsageError
+from facepipe.results.runs import FoundRun, concatenate, find_runs, read_run_table
 from facepipe.schema import FAILURES, SAMPLES, SCORES
-from facepipe.store import RunStore, read_table
 
 RUNS = pa.schema(
     [
@@ -38,6 +37,10 @@ RUNS = pa.schema(
 _JSON_COLUMNS = ("config", "versions", "weights", "counts")
 
 VIEWS = ("scores", "samples", "failures", "runs")
+
+# PIVOT is a MULTI: DuckDB looks up the column names first. WITH, FROM, DESCRIBE, SUMMARIZE and SHOW are
+# SELECT.
+_QUESTIONS = (duckdb.StatementType.SELECT, duckdb.StatementType.EXPLAIN, duckdb.StatementType.MULTI)
 
 
 @dataclass(frozen=True)
@@ -79,35 +82,6 @@ class Answer:
         return "\n".join([lines[0], rule, *lines[1:]])
 
 
-def find_runs(path: Path) -> list[RunStore]:
-    """The run in a folder, or the runs in its subfolders, sorted by name.
-
-    Raises:
-        UsageError: there is none.
-    """
-    if not path.is_dir():
-        raise UsageError(f"{path}: no such folder; expected a run, or a folder that holds runs")
-    if RunStore(path).exists():
-        return [RunStore(path)]
-    stores = [RunStore(folder) for folder in sorted(path.iterdir()) if folder.is_dir()]
-    runs = [store for store in stores if store.exists()]
-    if not runs:
-        raise UsageError(
-            f"{path}: no run here; a run folder holds run.json, samples.parquet, failures.parquet and "
-            "scores.parquet. `facepipe bench --out RUN` makes one"
-        )
-    return runs
-
-
-def read_scores(path: Path) -> pa.Table:
-    """The scores of a run, or of all runs in a folder; no rows where none is complete.
-
-    Raises:
-        UsageError: there is no run, or its scores are damaged.
-    """
-    return _concatenate([_read(store.scores_path, SCORES) for store in find_runs(path)], SCORES)
-
-
 def open_run(path: Path) -> duckdb.DuckDBPyConnection:
     """Open the tables of a run, or of all runs in a folder, for SQL.
 
@@ -116,17 +90,19 @@ def open_run(path: Path) -> duckdb.DuckDBPyConnection:
     changes no file and reads none.
 
     Raises:
-        UsageError: there is no run, or one of its tables is damaged.
+        UsageError: there is no run.
+        FacepipeError: run.json or one of the tables is damaged.
     """
-    stores = find_runs(path)
-    facts = [store.read_run() for store in stores]
-    ids = [run.get("run_id") for run in facts]
-    tables = {"scores": _concatenate([_read(store.scores_path, SCORES) for store in stores], SCORES)}
+    found = find_runs(path)
+    scores = [read_run_table(run.store.scores_path, SCORES) for run in found]
+    tables = {"scores": concatenate(scores, SCORES)}
     for name, schema in (("samples", SAMPLES), ("failures", FAILURES)):
-        paths = [store.samples_path if name == "samples" else store.failures_path for store in stores]
-        parts = [_with_run_id(_read(path, schema), run_id) for path, run_id in zip(paths, ids, strict=True)]
-        tables[name] = _concatenate(parts, pa.schema([("run_id", pa.string()), *schema]))
-    runs = [_run_row(store, run) for store, run in zip(stores, facts, strict=True)]
+        parts = []
+        for run in found:
+            file = run.store.samples_path if name == "samples" else run.store.failures_path
+            parts.append(_with_run_id(read_run_table(file, schema), run.facts.get("run_id")))
+        tables[name] = concatenate(parts, pa.schema([("run_id", pa.string()), *schema]))
+    runs = [_run_row(run) for run in found]
     connection = duckdb.connect(":memory:")
     for name, table in tables.items():
         connection.register(name, table)
@@ -145,19 +121,34 @@ def ask(path: Path, sql: str) -> Answer:
     """Answer a question in SQL about a run or a folder of runs.
 
     Raises:
-        UsageError: there is no run, or the SQL is wrong (one line that says where).
+        UsageError: there is no run, or the SQL is wrong (one line that says where), or it is anything but
+            one question.
+        FacepipeError: run.json or one of the tables is damaged.
     """
     connection = open_run(path)
     try:
-        connection.execute(sql)
-        if connection.description is None:
-            raise UsageError("the SQL is empty: ask for example 'select * from scores limit 10'")
-        columns = tuple(column[0] for column in connection.description)
+        connection.execute(_one_question(connection, sql))
+        columns = tuple(column[0] for column in connection.description or ())
         return Answer(columns, connection.fetchall())
     except duckdb.Error as error:
         raise UsageError(_one_line(str(error))) from error
     finally:
         connection.close()
+
+
+def _one_question(connection: duckdb.DuckDBPyConnection, sql: str) -> duckdb.Statement:
+    """The only statement of the SQL, if it asks for rows and changes nothing."""
+    statements = connection.extract_statements(sql)
+    if not statements:
+        raise UsageError("the SQL is empty: ask for example 'select * from scores limit 10'")
+    if len(statements) > 1:
+        raise UsageError(f"the SQL holds {len(statements)} statements: ask one question at a time")
+    if statements[0].type not in _QUESTIONS:
+        raise UsageError(
+            f"{statements[0].type.name} asks nothing, and the tables cannot be changed: "
+            "expected one SELECT (also WITH, FROM, PIVOT, DESCRIBE, SUMMARIZE, SHOW or EXPLAIN)"
+        )
+    return statements[0]
 
 
 def _one_line(message: str) -> str:
@@ -168,29 +159,17 @@ def _one_line(message: str) -> str:
     return f"the SQL failed: {head}"
 
 
-def _read(path: Path, schema: pa.Schema) -> pa.Table:
-    if not path.is_file():
-        return schema.empty_table()
-    try:
-        return read_table(path)
-    except (pa.ArrowException, OSError) as error:
-        raise UsageError(f"{path}: not a readable Parquet file: {' '.join(str(error).split())}") from error
-
-
-def _concatenate(tables: Iterable[pa.Table], schema: pa.Schema) -> pa.Table:
-    return pa.concat_tables([schema.empty_table(), *tables], promote_options="permissive")
-
-
 def _with_run_id(table: pa.Table, run_id: str | None) -> pa.Table:
     return table.add_column(0, "run_id", pa.array([run_id] * table.num_rows, pa.string()))
 
 
-def _run_row(store: RunStore, run: dict[str, Any]) -> dict[str, Any]:
+def _run_row(found: FoundRun) -> dict[str, Any]:
+    run = found.facts
     identity = run.get("identity", {})
     plain = {name: run.get(name) for name in ("run_id", "dataset", "status", "created", "finished")}
     documents = {name: run.get(name, {}) for name in _JSON_COLUMNS} | {"weights": identity.get("weights", {})}
     return (
-        {"folder": str(store.path), "version": run.get("facepipe")}
+        {"folder": str(found.store.path), "version": run.get("facepipe")}
         | plain
         | {name: json.dumps(value, ensure_ascii=False) for name, value in documents.items()}
     )

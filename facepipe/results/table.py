@@ -10,19 +10,30 @@ from collections.abc import Mapping, Sequence
 from itertools import groupby
 from pathlib import Path
 
+from rich.cells import cell_len
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
 from facepipe.metrics.catalogue import METRICS
 from facepipe.results.aggregate import ConditionSummary, Estimate, aggregate
-from facepipe.results.query import read_scores
+from facepipe.results.runs import read_scores
 
-TABLE_METRICS = ("psnr_db", "ssim", "iou", "nme", "depth_rmse_px", "ref_iou", "ref_depth_rmse_px")
+TABLE_METRICS = (
+    "psnr_db",
+    "ssim",
+    "iou",
+    "nme",
+    "landmark_depth_nme",
+    "depth_rmse_px",
+    "ref_iou",
+    "ref_depth_rmse_px",
+    "coverage",
+    "nme_icp",
+)
 """The metrics of the printed table, the most telling first: those that do not fit the width go."""
 
-_CELL_WIDTH = 16
-_LABEL_WIDTH = 24
+_GAP = 2
 _PLAIN_WIDTH = 140
 
 
@@ -36,6 +47,7 @@ def result_table_text(path: Path, width: int | None = None, styled: bool | None 
 
     Raises:
         UsageError: there is no run.
+        FacepipeError: run.json or the scores are damaged.
     """
     styled = sys.stdout.isatty() if styled is None else styled
     if width is None:
@@ -44,7 +56,7 @@ def result_table_text(path: Path, width: int | None = None, styled: bool | None 
     if not summaries:
         return f"{path}: no scores yet; `facepipe status {path}` says how far the run is"
     present = [name for name in TABLE_METRICS if any(name in summary.metrics for summary in summaries)]
-    shown = present[: max(1, (width - _LABEL_WIDTH) // _CELL_WIDTH)]
+    shown = _fitting(summaries, present, width)
     console = Console(
         file=io.StringIO(),
         width=width,
@@ -63,15 +75,11 @@ def result_table_text(path: Path, width: int | None = None, styled: bool | None 
 
 def _table(regressor: str, summaries: Sequence[ConditionSummary], shown: Sequence[str]) -> Table:
     title = "images only" if regressor == "none" else f"regressor {regressor}"
-    table = Table(title=title, title_justify="left", box=None, pad_edge=False, padding=(0, 2, 0, 0))
+    table = Table(title=title, title_justify="left", box=None, pad_edge=False, padding=(0, _GAP, 0, 0))
     for heading in ("", "px", "method", "n"):
         table.add_column(heading, no_wrap=True, justify="right" if heading in ("px", "n") else "left")
     for name in shown:
-        unit = METRICS[name].unit
-        arrow = "↑" if METRICS[name].higher_is_better else "↓"
-        table.add_column(
-            f"{name.removesuffix('_px').removesuffix('_db')}{f' {unit}' if unit else ''} {arrow}"
-        )
+        table.add_column(_heading(name))
         table.columns[-1].no_wrap = True
         table.columns[-1].justify = "right"
     same_size = lambda summary: (summary.condition.degradation, summary.condition.low_px)  # noqa: E731
@@ -84,6 +92,32 @@ def _table(regressor: str, summaries: Sequence[ConditionSummary], shown: Sequenc
             size = str(low_px) if i == 0 else ""
             table.add_row(label, size, Text(summary.condition.method), str(summary.n), *cells)
     return table
+
+
+def _heading(name: str) -> str:
+    unit = METRICS[name].unit
+    arrow = "↑" if METRICS[name].higher_is_better else "↓"
+    return f"{name.removesuffix('_px').removesuffix('_db')}{f' {unit}' if unit else ''} {arrow}"
+
+
+def _fitting(summaries: Sequence[ConditionSummary], names: Sequence[str], width: int) -> list[str]:
+    """The first metrics whose columns fit the width beside the labels; at least one."""
+    conditions = [summary.condition for summary in summaries]
+    labels = (
+        ["", *(condition.degradation for condition in conditions)],
+        ["px", *(str(condition.low_px) for condition in conditions)],
+        ["method", *(condition.method for condition in conditions)],
+        ["n", *(str(summary.n) for summary in summaries)],
+    )
+    left = width - sum(max(map(cell_len, column)) + _GAP for column in labels)
+    shown: list[str] = []
+    for name in names:
+        cells = [_cell(summary.metrics.get(name), True, name).cell_len for summary in summaries]
+        left -= max(cell_len(_heading(name)), *cells) + _GAP
+        if left < 0 and shown:
+            break
+        shown.append(name)
+    return shown
 
 
 def _best(summaries: Sequence[ConditionSummary], shown: Sequence[str]) -> Mapping[str, ConditionSummary]:

@@ -1,0 +1,113 @@
+"""The runs in a folder, and their tables as they lie there."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+
+from facepipe.errors import FacepipeError, UsageError
+from facepipe.schema import SCORES
+from facepipe.store import RunStore, read_table
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class FoundRun:
+    """A run folder and what its run.json says."""
+
+    store: RunStore
+    facts: dict[str, Any]
+
+
+def open_store(path: Path) -> FoundRun:
+    """Open one run.
+
+    Raises:
+        UsageError: there is no run.
+        FacepipeError: its run.json is damaged; the message says what to do.
+    """
+    store = RunStore(path)
+    try:
+        return FoundRun(store, store.read_run())
+    except UsageError as error:
+        if not store.exists():
+            raise
+        raise FacepipeError(f"{error}; {_way_out(path)}") from error
+
+
+def find_runs(path: Path) -> list[FoundRun]:
+    """The run in a folder, or the runs in its subfolders, sorted by name.
+
+    Of several runs, one whose run.json is damaged is left out with a warning.
+
+    Raises:
+        UsageError: there is none.
+        FacepipeError: run.json is damaged, that of the only run or those of all.
+    """
+    if not path.is_dir():
+        raise UsageError(f"{path}: no such folder; expected a run, or a folder that holds runs")
+    if RunStore(path).exists():
+        return [open_store(path)]
+    folders = [folder for folder in sorted(path.iterdir()) if RunStore(folder).exists()]
+    if not folders:
+        raise UsageError(
+            f"{path}: no run here; a run folder holds run.json, samples.parquet, failures.parquet and "
+            "scores.parquet. `facepipe bench --out RUN` makes one"
+        )
+    runs, troubles = [], []
+    for folder in folders:
+        try:
+            runs.append(open_store(folder))
+        except FacepipeError as error:
+            troubles.append(error)
+    if not runs:
+        raise troubles[0]
+    for trouble in troubles:
+        _log.warning("left out: %s", trouble)
+    return runs
+
+
+def read_run_table(path: Path, schema: pa.Schema | None = None) -> pa.Table:
+    """Read a table of a run.
+
+    Args:
+        path: its file.
+        schema: what a missing file stands for: no rows of these columns. Without it the file must be there.
+
+    Raises:
+        FacepipeError: it is damaged or missing; the message says what to do.
+    """
+    if schema is not None and not path.is_file():
+        return schema.empty_table()
+    try:
+        return read_table(path)
+    except (pa.ArrowException, OSError) as error:
+        reason = " ".join(str(error).split())
+        raise FacepipeError(
+            f"{path}: not a readable Parquet file ({reason}); {_way_out(path.parent)}"
+        ) from error
+
+
+def read_scores(path: Path) -> pa.Table:
+    """The scores of a run, or of all runs in a folder; no rows where none is complete.
+
+    Raises:
+        UsageError: there is no run.
+        FacepipeError: run.json or the scores are damaged.
+    """
+    return concatenate([read_run_table(run.store.scores_path, SCORES) for run in find_runs(path)], SCORES)
+
+
+def concatenate(tables: Iterable[pa.Table], schema: pa.Schema) -> pa.Table:
+    """Put tables one below the other, after no rows of a schema; columns that one lacks are null."""
+    return pa.concat_tables([schema.empty_table(), *tables], promote_options="permissive")
+
+
+def _way_out(folder: Path) -> str:
+    return f"restore it from a copy, or delete the folder {folder} and repeat its bench command"
