@@ -112,9 +112,9 @@ def test_groups() -> None:
     assert tables == pytest.approx(
         {
             "all": 0.54,
-            "|yaw| below 30": 0.8,
-            "|yaw| 30 to 60": 0.6,
-            "|yaw| from 60": 0.4,
+            "yaw to either side below 30": 0.8,
+            "yaw to either side 30 to 60": 0.6,
+            "yaw to either side from 60": 0.4,
             "skin tone below 0.33": 0.65,
             "skin tone 0.33 to 0.67": 0.1,
             "skin tone from 0.67": 0.7,

@@ -184,7 +184,11 @@ def groups(results: Sequence[tuple[Case, Figures]]) -> dict[str, dict[str, Mean]
     references = [(case, figures) for case, figures in results if case.low_px is None]
     tables = {"all": summarise([figures for _, figures in references])}
     known = [
-        ("|yaw|", YAW_LIMITS_DEG, lambda case: None if case.yaw_deg is None else abs(case.yaw_deg)),
+        (
+            "yaw to either side",
+            YAW_LIMITS_DEG,
+            lambda case: None if case.yaw_deg is None else abs(case.yaw_deg),
+        ),
         ("skin tone", TONE_LIMITS, lambda case: case.skin_tone),
     ]
     for title, limits, value_of in known:
