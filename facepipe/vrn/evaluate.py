@@ -204,6 +204,10 @@ def groups(results: Sequence[tuple[Case, Figures]]) -> dict[str, dict[str, Mean]
     return tables
 
 
+def _turned_deg(case: Case) -> float | None:
+    return None if case.yaw_deg is None else abs(case.yaw_deg)
+
+
 def _range(title: str, low: float, high: float, limits: Sequence[float]) -> str:
     if low == limits[0]:
         return f"{title} below {high:g}"
