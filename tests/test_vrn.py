@@ -114,7 +114,7 @@ def test_weights_without_a_sensible_geometry_are_refused(tmp_path: Path, geometr
 
 
 def test_the_compact_regressor_has_the_geometry_of_the_conventions() -> None:
-    assert get_regressor("vrn-compact").geometry == VolumeGeometry(128, 200, (1 / 3, 1.0, 1.0), 73.0)
+    assert get_regressor("vrn-compact").geometry == VolumeGeometry(128, 200, (1 / 3, 1.0, 1.0), 80.0)
 
 
 def test_fingerprints_follow_weights_and_geometry(tmp_path: Path) -> None:
