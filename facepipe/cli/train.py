@@ -26,7 +26,9 @@ train.add_command(vrn)
 @click.option(
     "--degradation", type=click.Choice(list(DEGRADATIONS)), default="area", show_default=True, help="To undo."
 )
-@click.option("--steps", type=click.IntRange(min=1), default=10_000, show_default=True, help="Optimiser steps.")
+@click.option(
+    "--steps", type=click.IntRange(min=1), default=10_000, show_default=True, help="Optimiser steps."
+)
 @click.option("--batch", type=int, default=16, show_default=True, help="Patches a step.")
 @click.option("--learning-rate", type=float, default=2e-3, show_default=True, help="Of Adam, at the start.")
 @click.option("--seed", type=int, default=0, show_default=True, help="Of weights and draws.")
