@@ -14,6 +14,7 @@ import cv2
 
 from facepipe.conventions import VolumeGeometry
 from facepipe.faces.factory import example, sample
+from facepipe.faces.synthesize import one_thread_each
 
 GEOMETRY = VolumeGeometry()
 WARM_UP = 3
@@ -34,7 +35,7 @@ def start_worker() -> None:
 
 def cpu_faces_per_second(count: int, workers: int) -> float:
     """Faces per second of `workers` processes, without their start."""
-    with multiprocessing.get_context("spawn").Pool(workers, start_worker) as pool:
+    with one_thread_each(), multiprocessing.get_context("spawn").Pool(workers, start_worker) as pool:
         pool.map(make, range(workers * 4), chunksize=1)
         started = time.perf_counter()
         pool.map(make, range(100, 100 + count), chunksize=4)

@@ -15,6 +15,7 @@ import multiprocessing
 import os
 from collections.abc import Callable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 
@@ -40,6 +41,8 @@ MATLAB_OFFSET_PX = 0.5
 
 CHUNK = 4
 """Faces given to a worker at once."""
+
+THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 
 
 def synthesize(
@@ -125,13 +128,28 @@ def _is_there(out: Path, seed: int, index: int) -> bool:
     return (out / SET / f"{name_of(seed, index)}.jpg").exists()
 
 
+@contextmanager
+def one_thread_each() -> Iterator[None]:
+    """Processes started inside do linear algebra on one thread: more would be in each other's way."""
+    before = {name: os.environ.get(name) for name in THREAD_VARIABLES}
+    os.environ.update(dict.fromkeys(THREAD_VARIABLES, "1"))
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value
+
+
 def _run(work: Callable[[list[int]], int], indices: list[int], processes: int) -> Iterator[int]:
     chunks = [indices[i : i + CHUNK] for i in range(0, len(indices), CHUNK)]
     if processes == 1:
         yield from map(work, chunks)
         return
     context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(processes, context, initializer=_start_worker) as pool:
+    with one_thread_each(), ProcessPoolExecutor(processes, context, initializer=_start_worker) as pool:
         waiting: set[Future[int]] = {pool.submit(work, chunk) for chunk in chunks}
         try:
             while waiting:
