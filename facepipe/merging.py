@@ -51,14 +51,15 @@ def accept(spec: RunSpec, store: RunStore) -> None:
 
 def create_arrays(spec: RunSpec, store: RunStore) -> None:
     """Create every array of the run at full shape."""
-    for name, (shape, dtype, _) in input_arrays(spec).items():
+    inputs = input_arrays(spec)
+    for name, (shape, dtype, _) in inputs.items():
         attributes: dict[str, Any] = {}
         for geometry in spec.geometries():
             if name.endswith(geometry.key):
                 attributes = {"spacing": list(geometry.spacing), "z_zero": geometry.z_zero}
         store.create_array(name, (spec.n_samples, *shape), spec.shard_size, dtype, attributes)
     for condition in spec.restore_conditions():
-        shape = (spec.n_samples, *input_arrays(spec)["reference"][0])
+        shape = (spec.n_samples, *inputs["reference"][0])
         store.create_array(condition.restored, shape, spec.shard_size)
     for condition in spec.regress_conditions():
         geometry = spec.regressors[condition.regressor]

@@ -61,7 +61,41 @@ class Hourglass(nn.Module):
         return self.skip(features) + functional.interpolate(coarse, scale_factor=2.0, mode="nearest")
 
 
-class Stage(nn.Module):
+class StackedStage(nn.Module):
+    """What stages of every stacked hourglass do; the subclasses say what they are made of."""
+
+    hourglass: nn.Module
+    head: nn.Module
+    predict: nn.Module
+    carry_features: nn.Module | None
+    carry_volume: nn.Module | None
+
+    def forward(self, features: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return the features for the next stage and this stage's logits (N, slices, h, w)."""
+        head = self.head(self.hourglass(features))
+        logits = self.predict(head)
+        if self.carry_features is not None and self.carry_volume is not None:
+            features = features + self.carry_features(head) + self.carry_volume(logits)
+        return features, logits
+
+
+class StackedNetwork(nn.Module):
+    """A stem and stages one after the other; the subclasses say what they are made of."""
+
+    stem: nn.Module
+    stages: nn.ModuleList
+
+    def forward(self, image: torch.Tensor) -> list[torch.Tensor]:
+        """Return the logits of every stage, the best one last."""
+        features = self.stem(image)
+        predictions = []
+        for stage in self.stages:
+            features, logits = stage(features)
+            predictions.append(logits)
+        return predictions
+
+
+class Stage(StackedStage):
     """An hourglass with its head and its prediction of the volume.
 
     Args:
@@ -87,16 +121,8 @@ class Stage(nn.Module):
         self.carry_features = None if last else nn.Conv2d(channels, channels, 1)
         self.carry_volume = None if last else nn.Conv2d(slices, channels, 1)
 
-    def forward(self, features: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """Return the features for the next stage and this stage's logits (N, slices, h, w)."""
-        head = self.head(self.hourglass(features))
-        logits = self.predict(head)
-        if self.carry_features is not None and self.carry_volume is not None:
-            features = features + self.carry_features(head) + self.carry_volume(logits)
-        return features, logits
 
-
-class HourglassNetwork(nn.Module):
+class HourglassNetwork(StackedNetwork):
     """The whole network: RGB in [-1, 1], (N, 3, 4h, 4w), to logits (N, slices, h, w) of each stage.
 
     Args:
@@ -120,12 +146,3 @@ class HourglassNetwork(nn.Module):
         self.stages = nn.ModuleList(
             Stage(channels, depth, slices, last=index == stages - 1) for index in range(stages)
         )
-
-    def forward(self, image: torch.Tensor) -> list[torch.Tensor]:
-        """Return the logits of every stage, the best one last."""
-        features = self.stem(image)
-        predictions = []
-        for stage in self.stages:
-            features, logits = stage(features)
-            predictions.append(logits)
-        return predictions

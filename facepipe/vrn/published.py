@@ -11,7 +11,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from facepipe.vrn.hourglass import ResidualBlock
+from facepipe.vrn.hourglass import ResidualBlock, StackedNetwork, StackedStage
 
 
 def _blocks(count: int, channels: int) -> nn.Sequential:
@@ -47,7 +47,7 @@ class ThirdsHourglass(nn.Module):
         return self.skip(features) + functional.pad(coarse, (left, missing_x - left, top, missing_y - top))
 
 
-class ThirdsStage(nn.Module):
+class ThirdsStage(StackedStage):
     """An hourglass with its prediction; all but the last hand features and prediction on.
 
     Args:
@@ -69,16 +69,8 @@ class ThirdsStage(nn.Module):
         self.carry_features = None if last else nn.Conv2d(channels, channels, 1)
         self.carry_volume = None if last else nn.Conv2d(slices, channels, 1)
 
-    def forward(self, features: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """Return the features for the next stage and this stage's logits (N, slices, h, w)."""
-        head = self.head(self.hourglass(features))
-        logits = self.predict(head)
-        if self.carry_features is not None and self.carry_volume is not None:
-            features = features + self.carry_features(head) + self.carry_volume(logits)
-        return features, logits
 
-
-class ThirdsNetwork(nn.Module):
+class ThirdsNetwork(StackedNetwork):
     """The study's network: (N, 3, h, w) to logits (N, slices, h, w) of each stage, the best one last.
 
     The checkpoint of 2019 has 10,173,196 parameters. 330,998 of them belong to a branch for landmark maps
@@ -104,15 +96,6 @@ class ThirdsNetwork(nn.Module):
         self.stages = nn.ModuleList(
             ThirdsStage(channels, depth, modules, slices, last=index == stages - 1) for index in range(stages)
         )
-
-    def forward(self, image: torch.Tensor) -> list[torch.Tensor]:
-        """Return the logits of every stage."""
-        features = self.stem(image)
-        predictions = []
-        for stage in self.stages:
-            features, logits = stage(features)
-            predictions.append(logits)
-        return predictions
 
 
 class VrnHourglass(nn.Module):
