@@ -12,25 +12,22 @@ import logging
 from collections.abc import Callable, Sequence
 from concurrent.futures import CancelledError
 from dataclasses import dataclass, field
+from typing import Any, Generic
 
 from distributed import Client, Future, KilledWorker, as_completed
 from distributed.client import FutureCancelledError
 from distributed.comm.core import CommClosedError
 
 from facepipe.errors import EnvironmentTroubleError
-from facepipe.parts import Reasons
-from facepipe.plan import RunSpec, Unit
-from facepipe.work import UnitReport, probe_sample, run_unit
+from facepipe.jobs import Job, Reasons, U, UnitReport
 
 logger = logging.getLogger("facepipe")
 
 DEATHS_TO_QUARANTINE = 3
 WORKER_DIED = "worker-died"
 
-# A network is what GPU workers are for; the other stages run anywhere.
-GPU_STAGES = ("restore", "regress")
-
-OnProgress = Callable[[Unit, UnitReport], None]
+OnProgress = Callable[[Any, UnitReport], None]
+"""Told of every unit that is done."""
 
 
 @dataclass
@@ -52,18 +49,18 @@ class StageResult:
 
 
 @dataclass(frozen=True)
-class Engine:
-    """Runs units on a cluster.
+class Engine(Generic[U]):
+    """Runs the units of a job on a cluster.
 
     Attributes:
         client: of a running cluster.
-        spec: the run.
+        job: what the units are of.
     """
 
     client: Client
-    spec: RunSpec
+    job: Job[U]
 
-    def run(self, units: Sequence[Unit], on_progress: OnProgress | None = None) -> StageResult:
+    def run(self, units: Sequence[U], on_progress: OnProgress | None = None) -> StageResult:
         """Do all units of one stage.
 
         Raises:
@@ -72,7 +69,7 @@ class Engine:
         result = StageResult()
         done = on_progress or (lambda *_: None)
 
-        def finish(unit: Unit, report: UnitReport) -> None:
+        def finish(unit: U, report: UnitReport) -> None:
             result.add(report)
             done(unit, report)
 
@@ -87,13 +84,13 @@ class Engine:
             ) from error
         return result
 
-    def _sweep(self, units: Sequence[Unit], finish: OnProgress) -> list[Unit]:
+    def _sweep(self, units: Sequence[U], finish: OnProgress) -> list[U]:
         """Run units through the window; return those whose worker died."""
         if not units:
             return []
         waiting = iter(units)
-        running: dict[Future, Unit] = {}
-        died: list[Unit] = []
+        running: dict[Future, U] = {}
+        died: list[U] = []
         window = as_completed(loop=self.client.loop)
 
         def refill() -> None:
@@ -121,7 +118,7 @@ class Engine:
                 future.cancel()
         return died
 
-    def _alone(self, unit: Unit) -> UnitReport:
+    def _alone(self, unit: U) -> UnitReport:
         skip: dict[int, tuple[str, str]] = {}
         for attempt in range(DEATHS_TO_QUARANTINE):
             try:
@@ -134,9 +131,8 @@ class Engine:
             "the workers probably need more memory: use fewer of them or a smaller --shard-size"
         )
 
-    def _find_killers(self, unit: Unit, known: Reasons) -> dict[int, tuple[str, str]]:
-        total = self.spec.n_candidates if unit.stage == "ingest" else None
-        start, stop = self.spec.span(unit.shard, total)
+    def _find_killers(self, unit: U, known: Reasons) -> dict[int, tuple[str, str]]:
+        start, stop = self.job.span(unit)
         killers: dict[int, tuple[str, str]] = {}
         for index in range(start, stop):
             deaths = 0
@@ -151,20 +147,20 @@ class Engine:
                 logger.warning("sample %d killed %d workers on %s: quarantined", index, deaths, unit)
         return killers
 
-    def _submit(self, unit: Unit, skip: Reasons | None = None) -> Future:
+    def _submit(self, unit: U, skip: Reasons | None = None) -> Future:
         kind, resources = self._place(unit)
         return self.client.submit(
-            run_unit, self.spec, unit, skip or {}, kind, resources=resources, pure=False, retries=0
+            _run, self.job, unit, skip or {}, kind, resources=resources, pure=False, retries=0
         )
 
-    def _submit_probe(self, unit: Unit, index: int, skip: Reasons) -> Future:
+    def _submit_probe(self, unit: U, index: int, skip: Reasons) -> Future:
         kind, resources = self._place(unit)
         return self.client.submit(
-            probe_sample, self.spec, unit, index, dict(skip), kind, resources=resources, pure=False, retries=0
+            _probe, self.job, unit, index, dict(skip), kind, resources=resources, pure=False, retries=0
         )
 
-    def _place(self, unit: Unit) -> tuple[str, dict[str, float] | None]:
-        if unit.stage in GPU_STAGES and self._gpu_workers():
+    def _place(self, unit: U) -> tuple[str, dict[str, float] | None]:
+        if unit.stage in self.job.gpu_stages and self._gpu_workers():
             return "cuda", {"GPU": 1}
         return "cpu", None
 
@@ -175,11 +171,19 @@ class Engine:
     def _gpu_workers(self) -> int:
         return sum(bool(worker["resources"].get("GPU")) for worker in self._workers())
 
-    def _slots(self, unit: Unit) -> int:
+    def _slots(self, unit: U) -> int:
         """Units of this kind that can run at the same time."""
-        if unit.stage in GPU_STAGES and self._gpu_workers():
+        if unit.stage in self.job.gpu_stages and self._gpu_workers():
             return int(sum(worker["resources"].get("GPU", 0) for worker in self._workers()))
         return sum(worker["nthreads"] for worker in self._workers())
 
     def _workers(self) -> list[dict]:
         return list(self.client.scheduler_info(n_workers=-1)["workers"].values())
+
+
+def _run(job: Job[U], unit: U, skip: Reasons, device: str) -> UnitReport:
+    return job.run(unit, skip, device)
+
+
+def _probe(job: Job[U], unit: U, index: int, skip: Reasons, device: str) -> None:
+    job.probe(unit, index, skip, device)

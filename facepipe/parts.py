@@ -2,16 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 import pyarrow as pa
 
 from facepipe.plan import Condition, RunSpec
 from facepipe.schema import SAMPLES, SCORES
 from facepipe.store import RunStore
-
-Reasons = Mapping[int, tuple[str, str]]
-"""Index of a sample -> (reason code, detail) of its quarantine."""
 
 UPSTREAM = "upstream"
 """Reason of a sample that an earlier stage quarantined: carried on, not reported again."""

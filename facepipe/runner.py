@@ -13,6 +13,7 @@ from facepipe.merging import accept, create_arrays, finish
 from facepipe.plan import STAGES, RunSpec, Unit
 from facepipe.preparing import describe, is_complete, load_spec, prepare
 from facepipe.store import RunStore
+from facepipe.work import BenchJob
 
 __all__ = [
     "candidates_to_do",
@@ -90,7 +91,7 @@ def _run_units(
     if not units:
         return StageResult()
     with connect(address) as client:
-        engine = Engine(client, spec)
+        engine = Engine(client, BenchJob(spec))
         _check_placement(store, engine.placement())
         return engine.run(units, on_progress)
 

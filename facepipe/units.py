@@ -17,11 +17,11 @@ from facepipe.conventions import NETWORK_PX
 from facepipe.crop import Crop
 from facepipe.datasets.base import SampleRef
 from facepipe.errors import SampleError
+from facepipe.jobs import Reasons
 from facepipe.parts import (
     ARRAY_PART,
     INGEST_PART,
     SCORE_PART,
-    Reasons,
     before_regress,
     before_score,
     seconds_of,

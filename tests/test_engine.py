@@ -22,6 +22,7 @@ from facepipe.engine import Engine
 from facepipe.errors import EnvironmentTroubleError, FacepipeError
 from facepipe.plan import STAGES
 from facepipe.store import RunStore
+from facepipe.work import BenchJob
 
 
 @pytest.fixture(scope="module")
@@ -209,7 +210,7 @@ def test_networks_go_to_gpu_workers_where_there_are_any(run, traces: Path, addre
                 }
             }
 
-    engine = Engine(Client(), replace(spec))
+    engine = Engine(Client(), BenchJob(spec))
     unit = spec.units("restore", range(1))[0]
     assert engine.placement() == "GPU workers"
     assert engine._place(unit) == ("cuda", {"GPU": 1})
