@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
@@ -36,6 +36,8 @@ IDENTITY_FIELDS = (
 
 MAX_CONFIG_BYTES = 1 << 20
 
+M = TypeVar("M", bound=BaseModel)
+
 
 class BenchConfig(BaseModel):
     """Everything that `facepipe bench` can be told. Unknown keys are errors."""
@@ -48,7 +50,7 @@ class BenchConfig(BaseModel):
         description="Run folder to write or to resume; default: a folder in runs/ named by these options.",
     )
     kind: str = Field("auto", description="Kind of data set; `facepipe data inspect` says which.")
-    crop: Literal["full", "landmarks"] = Field("full", description="Which square the networks see.")
+    crop: Literal["full", "face", "landmarks"] = Field("full", description="Which square the networks see.")
     degradations: tuple[str, ...] = Field(("area",), description="How images lose resolution.")
     low_px: tuple[int, ...] = Field((16, 32, 64), description="Sides of the low-resolution images, px.")
     methods: tuple[str, ...] = Field(("all",), description="Super-resolution methods, 'all', file:PATH.")
@@ -138,21 +140,34 @@ def _not_empty(value: tuple[Any, ...]) -> tuple[Any, ...]:
 
 
 def make_config(values: dict[str, Any], where: str = "configuration") -> BenchConfig:
+    """Build the configuration of a benchmark run from plain values; raises as `validated`."""
+    return validated(BenchConfig, values, where)
+
+
+def validated(model: type[M], values: dict[str, Any], where: str) -> M:
     """Build a configuration from plain values.
+
+    Args:
+        model: its class.
+        values: by key.
+        where: what they came from, for messages.
 
     Raises:
         UsageError: an unknown key (with a suggestion) or a value out of range, all of them named.
     """
     try:
-        return BenchConfig(**values)
+        return model(**values)
     except ValidationError as error:
-        raise UsageError(f"{where}: " + "; ".join(_explain(item) for item in error.errors())) from error
+        explained = "; ".join(_explain(item, model) for item in error.errors())
+        raise UsageError(f"{where}: {explained}") from error
 
 
-def _explain(item: Any) -> str:
+def _explain(item: Any, model: type[BaseModel]) -> str:
     key = ".".join(str(part) for part in item["loc"])
     if item["type"] == "extra_forbidden":
-        return f"unknown key {key!r}{did_you_mean(key, BenchConfig.model_fields)}"
+        return f"unknown key {key!r}{did_you_mean(key, model.model_fields)}"
+    if item["type"] == "missing":
+        return f"{key} is needed"
     message = item["msg"].removeprefix("Value error, ")
     return (
         f"{key}: {message}" if item["type"] == "value_error" else f"{key}: {message}, got {item['input']!r}"

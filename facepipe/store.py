@@ -12,12 +12,12 @@ import json
 import os
 import shutil
 import zlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 from urllib.parse import quote
 
 import numpy as np
@@ -297,34 +297,65 @@ def _open_array(folder: str, inode: int, mtime_ns: int) -> zarr.Array:  # noqa: 
 # -- tables -------------------------------------------------------------------------------------------
 
 
-def write_atomically(path: Path, data: bytes) -> None:
-    """Write a file under a temporary name, sync it and rename it."""
-    with _renamed(path) as temporary, temporary.open("wb") as file:
+def write_atomically(path: Path, data: bytes, private: bool = False) -> None:
+    """Write a file under a temporary name, sync it and rename it.
+
+    Args:
+        path: the file; missing folders are made.
+        data: its bytes.
+        private: nobody but its owner may read it, or enter the folders made for it.
+    """
+    with _renamed(path, private) as temporary, _open(temporary, private) as file:
         file.write(data)
         file.flush()
         os.fsync(file.fileno())
 
 
-def write_table(path: Path, table: pa.Table) -> None:
+def write_table(path: Path, table: pa.Table, private: bool = False) -> None:
     """Write a Parquet file atomically."""
-    write_tables(path, [table], table.schema)
+    write_tables(path, [table], table.schema, private)
 
 
-def write_tables(path: Path, tables: Iterator[pa.Table] | Sequence[pa.Table], schema: pa.Schema) -> int:
+def write_tables(
+    path: Path,
+    tables: Iterable[pa.Table],
+    schema: pa.Schema,
+    private: bool = False,
+    row_group_size: int | None = None,
+) -> int:
     """Write tables one after the other into one Parquet file, atomically and in bounded memory.
+
+    Args:
+        path: the file; missing folders are made.
+        tables: with at least the schema's columns.
+        schema: of the file.
+        private: as in `write_atomically`.
+        row_group_size: rows that can be read without the others; None leaves it to the library.
 
     Returns:
         The number of rows.
     """
     rows = 0
-    with _renamed(path) as temporary, temporary.open("wb") as file:
+    with _renamed(path, private) as temporary, _open(temporary, private) as file:
         with pq.ParquetWriter(file, schema, compression="zstd") as writer:
             for table in tables:
-                writer.write_table(table.select(schema.names).cast(schema))
+                writer.write_table(table.select(schema.names).cast(schema), row_group_size)
                 rows += table.num_rows
         file.flush()
         os.fsync(file.fileno())
     return rows
+
+
+def make_private_folder(path: Path) -> None:
+    """Make a folder, and those missing above it, that nobody but its owner may enter."""
+    for folder in (*reversed(path.parents), path):
+        if not folder.is_dir():
+            folder.mkdir(mode=0o700, exist_ok=True)
+
+
+def _open(path: Path, private: bool) -> BinaryIO:
+    mode = 0o600 if private else 0o666
+    return os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, mode), "wb")
 
 
 @lru_cache(maxsize=16)
@@ -339,8 +370,11 @@ def read_table(path: Path) -> pa.Table:
 
 
 @contextmanager
-def _renamed(path: Path) -> Iterator[Path]:
-    path.parent.mkdir(parents=True, exist_ok=True)
+def _renamed(path: Path, private: bool = False) -> Iterator[Path]:
+    if private:
+        make_private_folder(path.parent)
+    else:
+        path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         yield temporary
