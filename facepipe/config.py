@@ -169,9 +169,9 @@ def _explain(item: Any, model: type[BaseModel]) -> str:
     if item["type"] == "missing":
         return f"{key} is needed"
     message = item["msg"].removeprefix("Value error, ")
-    return (
-        f"{key}: {message}" if item["type"] == "value_error" else f"{key}: {message}, got {item['input']!r}"
-    )
+    if item["type"] == "value_error":
+        return f"{key}: {message}" if key else message
+    return f"{key}: {message}, got {item['input']!r}"
 
 
 def read_config_file(path: Path) -> dict[str, Any]:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from typing import Any
 
 import numpy as np
 
@@ -12,6 +13,7 @@ from facepipe import stages
 from facepipe.config import BenchConfig
 from facepipe.conventions import NETWORK_PX
 from facepipe.crop import Crop
+from facepipe.datasets.base import Sample
 from facepipe.errors import SampleError
 from facepipe.plan import STAGES, RunSpec
 from facepipe.runner import describe, plan_waves
@@ -61,19 +63,15 @@ def _trial(spec: RunSpec) -> dict[str, float]:
     """Seconds per sample of every stage, measured on this machine."""
     images = np.random.default_rng(0).integers(0, 256, (TRIAL_IMAGES, NETWORK_PX, NETWORK_PX, 3), np.uint8)
     cost = dict.fromkeys(STAGES, 0.0)
-    sample = None
     for ref in spec.dataset.refs():
         try:
-            sample, cost["ingest"] = _timed(lambda ref=ref: spec.dataset.load(ref))
-            break
+            sample, loading = _timed(lambda ref=ref: spec.dataset.load(ref))
+            row, framing = _timed(lambda ref=ref, sample=sample: stages.ingest(ref, sample, spec.crop))
         except SampleError:
             continue
-    if sample is not None:
-        row = stages.ingest(ref, sample, spec.crop)
-        crop = Crop(row["crop_x0"], row["crop_y0"], row["crop_size"])
-        axes = (spec.degradations, spec.low_px, spec.seed)
-        _, seconds = _timed(lambda: stages.make_images(sample, crop, "trial", *axes))
-        cost["degrade"] = seconds + cost["ingest"]
+        cost["ingest"] = loading + framing
+        cost["degrade"] = loading + _degrading(spec, sample, row)
+        break
     for condition in spec.restore_conditions():
         small = np.ascontiguousarray(images[:, : condition.low_px, : condition.low_px])
         resolver = get_method(condition.method).build(condition.low_px)
@@ -92,6 +90,13 @@ def _trial(spec: RunSpec) -> dict[str, float]:
         )[1]
         cost["score"] += scoring * n_conditions
     return cost
+
+
+def _degrading(spec: RunSpec, sample: Sample, row: Mapping[str, Any]) -> float:
+    """Seconds that the images of one sample take."""
+    crop = Crop(row["crop_x0"], row["crop_y0"], row["crop_size"])
+    axes = (spec.degradations, spec.low_px, spec.seed)
+    return float(_timed(lambda: stages.make_images(sample, crop, "trial", *axes))[1])
 
 
 def _timed(work: Callable) -> tuple:

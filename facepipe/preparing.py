@@ -19,6 +19,7 @@ from facepipe import __version__
 from facepipe.config import BenchConfig, make_config
 from facepipe.datasets.base import SampleRef
 from facepipe.datasets.catalog import open_dataset
+from facepipe.detect import open_detector
 from facepipe.errors import RunConflictError, UsageError
 from facepipe.plan import RunSpec
 from facepipe.store import RunStore, write_table
@@ -29,6 +30,7 @@ logger = logging.getLogger("facepipe")
 
 RECORDED_VERSIONS = (
     "numpy",
+    "onnxruntime",
     "torch",
     "opencv-python-headless",
     "pillow",
@@ -152,7 +154,9 @@ def _spec(config: BenchConfig, methods: tuple[str, ...], regressors: tuple[str, 
         model=config.model,
     )
     if config.crop == "landmarks" and dataset.kind == "photos":
-        raise UsageError("--crop landmarks needs landmarks, and plain photos have none: use --crop full")
+        raise UsageError(
+            "--crop landmarks needs landmarks, and plain photos have none: use --crop face or full"
+        )
     return RunSpec(
         path=config.folder.resolve(),
         run_id="",
@@ -170,13 +174,16 @@ def _spec(config: BenchConfig, methods: tuple[str, ...], regressors: tuple[str, 
 
 
 def _fingerprints(spec: RunSpec) -> dict[str, str]:
-    """Digests of everything that methods and regressors are made of."""
+    """Digests of everything that methods, regressors and the detector, where one is used, are made of."""
     found = {
         f"{name}@{px}": get_method(name).fingerprint(px)
         for name in spec.methods
         for px in spec.low_px
         if get_method(name).fits(px)
     }
+    if spec.crop == "face":
+        detector = open_detector()
+        found[f"detector {detector.name}"] = detector.fingerprint
     return found | {name: get_regressor(name).fingerprint() for name in spec.regressors}
 
 

@@ -16,7 +16,7 @@ from facepipe import stages
 from facepipe.conventions import NETWORK_PX
 from facepipe.crop import Crop
 from facepipe.datasets.base import SampleRef
-from facepipe.errors import SampleError
+from facepipe.errors import FacepipeError, SampleError
 from facepipe.jobs import Reasons
 from facepipe.parts import (
     ARRAY_PART,
@@ -61,7 +61,7 @@ def _guard(index: int, reasons: dict[int, tuple[str, str]], step: Callable[[], N
         step()
     except SampleError as error:
         reasons[index] = (error.reason, error.detail)
-    except (OSError, MemoryError):
+    except (OSError, MemoryError, FacepipeError):
         raise
     except Exception as error:  # noqa: BLE001 - one sample's surprise must not stop a hundred thousand
         reasons[index] = ("unexpected-error", f"{type(error).__name__}: {error}")

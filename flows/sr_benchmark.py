@@ -19,7 +19,7 @@ def sr_benchmark(
     dataset: str = "sample",
     out: Path | None = None,
     kind: str = "auto",
-    crop: Literal["full", "landmarks"] = "full",
+    crop: Literal["full", "face", "landmarks"] = "full",
     degradations: list[str] | str = "area",
     low_px: list[int] | int | str = "16,32,64",
     methods: list[str] | str = "all",

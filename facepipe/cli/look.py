@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -17,24 +18,33 @@ _PATH = click.Path(path_type=Path)
 )
 @click.option("--regressor", default="vrn-compact", show_default=True, help="The network that makes volumes.")
 @click.option("--method", default="bicubic", show_default=True, help="What restores photos below 128 px.")
+@click.option(
+    "--crop",
+    type=click.Choice(["auto", "face", "full"]),
+    default="auto",
+    show_default=True,
+    help="The part to take: the most prominent face, the full picture, or auto: the face if there is one.",
+)
+@click.option("--all-faces", is_flag=True, help="Every face of a photo: <name>-face1, -face2, ...")
 @click.pass_context
 def reconstruct(
-    context: click.Context, photos: tuple[Path, ...], out: Path, formats: str, regressor: str, method: str
+    context: click.Context, /, photos: tuple[Path, ...], out: Path, formats: str, **wishes: Any
 ) -> None:
     """Turn photos into coloured meshes: <name>.glb and <name>_preview.png in --out.
 
-    The face should fill most of the picture, which is padded to a square. A photo that cannot be used is
-    named and the others go on; the exit status is then 1.
+    With --crop full the face should fill most of the picture, which is padded to a square. A photo that
+    cannot be used is named and the others go on; the exit status is then 1.
     """
-    from facepipe.reconstruct import reconstruct_photos
+    from facepipe.reconstruct import Wish, reconstruct_photos
 
     wanted = tuple(dict.fromkeys(name.strip().lower() for name in formats.split(",") if name.strip()))
     if not wanted:
         raise click.UsageError("--format: name at least one of glb, ply, obj, stl")
     failed = 0
-    for outcome in reconstruct_photos(photos, out, wanted, regressor, method):
+    for outcome in reconstruct_photos(photos, out, Wish(wanted, **wishes)):
         if outcome.error is None:
-            click.echo(f"{outcome.photo}: {', '.join(str(path) for path in outcome.files)}")
+            note = f" ({outcome.note})" if outcome.note else ""
+            click.echo(f"{outcome.photo}: {', '.join(str(path) for path in outcome.files)}{note}")
         else:
             failed += 1
             click.echo(f"{outcome.photo}: not used: {outcome.error}", err=True)

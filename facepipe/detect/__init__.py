@@ -1,7 +1,15 @@
 """Faces in pictures: where they are, and which square of the picture the networks should see of them."""
 
-from facepipe.detect.detection import Detection
+from facepipe.detect.detection import Detection, main_face
 from facepipe.detect.detector import DEFAULT_DETECTOR, DETECTORS, Detector, open_detector
 from facepipe.detect.framing import face_crop
 
-__all__ = ["DEFAULT_DETECTOR", "DETECTORS", "Detection", "Detector", "face_crop", "open_detector"]
+__all__ = [
+    "DEFAULT_DETECTOR",
+    "DETECTORS",
+    "Detection",
+    "Detector",
+    "face_crop",
+    "main_face",
+    "open_detector",
+]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -41,3 +42,8 @@ class Detection:
     def interocular_px(self) -> float:
         """Distance between the centres of the eyes; in a profile it shrinks toward zero."""
         return math.dist(self.points[0].tolist(), self.points[1].tolist())
+
+
+def main_face(detections: Sequence[Detection]) -> Detection | None:
+    """The face that a picture is about: the largest area of the box times score, or None without any."""
+    return max(detections, key=lambda face: face.width_px * face.height_px * face.score, default=None)
