@@ -11,15 +11,14 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from facepipe.conventions import NETWORK_PX
 from facepipe.crop import Crop, full_crop
-from facepipe.degrade import degrade, make_reference
 from facepipe.detect import face_crop, main_face, open_detector
 from facepipe.errors import EnvironmentTroubleError, SampleError, UsageError
 from facepipe.images import read_image
 from facepipe.mesh import FORMATS, encode, photo_colours, preview
 from facepipe.registry import unknown
 from facepipe.store import write_atomically
+from facepipe.superres.fitting import to_network_size
 from facepipe.superres.methods import get_method
 from facepipe.volume import SurfaceMesh, largest_part, surface
 from facepipe.vrn.regressors import WeightsRegressor, get_regressor, known_regressors
@@ -68,27 +67,6 @@ class Outcome:
     files: list[Path] = field(default_factory=list)
     note: str = ""
     error: SampleError | None = None
-
-
-def to_network_size(crop: Image8, method: str = DEFAULT_METHOD) -> Image8:
-    """Bring a crop (S, S, 3) to network size (128, 128, 3).
-
-    Large crops are area-averaged. Smaller ones are restored by a super-resolution method, at the largest
-    size up to their own that it fits.
-
-    Raises:
-        UsageError: there is no such method.
-        SampleError: too-small, the method fits no size up to the crop's.
-    """
-    side = crop.shape[0]
-    if side >= NETWORK_PX:
-        return make_reference(crop)
-    resolver = get_method(method)
-    low_px = next((px for px in range(side, 0, -1) if resolver.fits(px)), None)
-    if low_px is None:
-        raise SampleError("too-small", f"{side} px a side, and method {method!r} fits no size up to that")
-    lowres = crop if low_px == side else degrade(crop, "area", low_px, seed=0, sample_id="")
-    return np.asarray(resolver.build(low_px)(lowres[None])[0], np.uint8)
 
 
 def reconstruct_image(

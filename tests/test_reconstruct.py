@@ -15,7 +15,7 @@ from facepipe.conventions import VOLUME_DEPTH, VolumeGeometry
 from facepipe.datasets.catalog import open_dataset
 from facepipe.degrade import make_reference
 from facepipe.errors import SampleError, UsageError
-from facepipe.reconstruct import reconstruct_image, reconstruct_photos, to_network_size
+from facepipe.reconstruct import reconstruct_image, reconstruct_photos
 
 
 @pytest.fixture(scope="module")
@@ -55,38 +55,6 @@ def test_colours_come_from_the_full_resolution(face):
 def test_a_photo_that_is_not_square_is_padded(face):
     wide = np.concatenate([face, face[:, :200]], axis=1)
     assert reconstruct_image(wide).crop.shape == (wide.shape[1], wide.shape[1], 3)
-
-
-class TestNetworkSize:
-    def test_large_crops_are_averaged(self, face):
-        assert np.array_equal(to_network_size(face), make_reference(face))
-
-    def test_small_crops_are_restored_at_their_own_size(self):
-        flat = np.full((40, 40, 3), 90, np.uint8)
-        assert np.array_equal(to_network_size(flat), np.full((128, 128, 3), 90, np.uint8))
-
-    @pytest.mark.parametrize(("side", "size_seen"), [(100, 64), (64, 64), (63, None)])
-    def test_a_method_gets_the_largest_size_that_it_fits(self, monkeypatch, side, size_seen):
-        class Doubler:
-            def fits(self, low_px):
-                return low_px == 64
-
-            def build(self, low_px):
-                return lambda lowres: lowres.repeat(2, axis=1).repeat(2, axis=2)
-
-        monkeypatch.setattr("facepipe.reconstruct.get_method", lambda name: Doubler())
-        crop = np.random.default_rng(0).integers(0, 256, (side, side, 3), np.uint8)
-        if size_seen is None:
-            with pytest.raises(SampleError, match="too-small: 63 px"):
-                to_network_size(crop, "doubler")
-        else:
-            seen = to_network_size(crop, "doubler")[::2, ::2]
-            assert seen.shape == (size_seen, size_seen, 3)
-            assert abs(seen.mean() - crop.mean()) < 1
-
-    def test_unknown_method(self):
-        with pytest.raises(UsageError, match="did you mean 'bicubic'"):
-            to_network_size(np.zeros((40, 40, 3), np.uint8), "bicubc")
 
 
 class TestCommand:
