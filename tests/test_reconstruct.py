@@ -13,8 +13,7 @@ from click.testing import CliRunner
 from facepipe.cli import facepipe
 from facepipe.conventions import VOLUME_DEPTH, VolumeGeometry
 from facepipe.datasets.catalog import open_dataset
-from facepipe.degrade import make_reference
-from facepipe.errors import SampleError, UsageError
+from facepipe.errors import UsageError
 from facepipe.reconstruct import reconstruct_image, reconstruct_photos
 
 
