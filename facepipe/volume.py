@@ -20,6 +20,7 @@ from skimage.measure import marching_cubes
 
 from facepipe.conventions import INSIDE_LEVEL, VolumeGeometry
 from facepipe.errors import SampleError
+from facepipe.loops import foremost_inside, normal_sums
 
 SURFACE_LEVEL = 127.5
 """Occupancy of the surface. Not an integer: levels that voxels attain exactly leave holes."""
@@ -64,9 +65,7 @@ def front_depth(volume: NDArray[np.uint8], geometry: VolumeGeometry) -> NDArray[
         the one before it; NaN where a column has no voxel inside.
     """
     _check_shape(volume, geometry)
-    # A maximum over the slices' numbers streams through memory, unlike argmax along the first axis.
-    slices = np.arange(geometry.depth, dtype=np.uint16)[:, None, None]
-    front = np.max(slices * (volume >= INSIDE_LEVEL), axis=0).astype(np.intp)
+    front = foremost_inside(volume)
     padded_next = np.minimum(front + 1, geometry.depth - 1)
     inner = np.take_along_axis(volume, front[None], axis=0)[0].astype(np.float64)
     outer = np.take_along_axis(volume, padded_next[None], axis=0)[0].astype(np.float64)
@@ -156,16 +155,8 @@ def surface(
 
 def vertex_normals(vertices: NDArray[np.floating], triangles: NDArray[np.integer]) -> NDArray[np.float32]:
     """Area-weighted unit normals (V, 3) of a mesh oriented as `SurfaceMesh`, in the vertices' frame."""
-    a, b, c = (np.asarray(vertices, np.float64)[triangles[:, i]] for i in range(3))
-    # In a frame with y down the cross product of a counter-clockwise triangle points inward.
-    face_normals = -np.cross(b - a, c - a)
-    sums = np.stack(
-        [
-            np.bincount(triangles.ravel(), np.repeat(face_normals[:, axis], 3), minlength=len(vertices))
-            for axis in range(3)
-        ],
-        axis=1,
-    )
+    # In a frame with y down the cross product of a counter-clockwise triangle's edges points inward.
+    sums = normal_sums(np.ascontiguousarray(vertices, np.float64), np.ascontiguousarray(triangles))
     lengths = np.linalg.norm(sums, axis=1, keepdims=True)
     return (sums / np.where(lengths > 0, lengths, 1.0)).astype(np.float32)
 

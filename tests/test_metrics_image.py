@@ -45,6 +45,31 @@ def test_equal_to_scikit_image(seed: int, side: int) -> None:
     )
 
 
+@settings(max_examples=20, deadline=None)
+@given(st.integers(0, 2**32 - 1), st.integers(7, 40), st.integers(7, 40), st.integers(0, 255))
+def test_equal_to_scikit_image_where_images_are_flat(seed: int, height: int, width: int, grey: int) -> None:
+    # Flat windows have no variance: there rounding of the sums would show.
+    rng = np.random.default_rng(seed)
+    reference = np.full((height, width, 3), grey, np.uint8)
+    image = reference.copy()
+    image[: height // 2] = rng.integers(0, 256, 3)
+    image[rng.random(image.shape) < 0.02] ^= 255
+    assert ssim(reference, image) == pytest.approx(
+        structural_similarity(reference, image, channel_axis=-1), abs=1e-9
+    )
+
+
+def test_images_smaller_than_the_window_have_no_similarity() -> None:
+    with pytest.raises(ValueError, match="6 x 9 px"):
+        ssim(np.zeros((6, 9, 3), np.uint8), np.zeros((6, 9, 3), np.uint8))
+
+
+def test_parts_of_larger_arrays_are_read_as_they_are() -> None:
+    reference, image = noise(1, 40)[3:33, 5:36], noise(2, 40)[3:33, 5:36]
+    assert ssim(reference, image) == ssim(reference.copy(), image.copy())
+    assert psnr_db(reference, image) == psnr_db(reference.copy(), image.copy())
+
+
 def test_psnr_is_symmetric_and_falls_with_noise() -> None:
     rng = np.random.default_rng(1)
     reference = np.full((32, 32, 3), 128, np.uint8)

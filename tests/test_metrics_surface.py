@@ -94,3 +94,19 @@ def test_alignment_ignores_points_that_the_surface_does_not_have() -> None:
     stray = np.random.default_rng(0).normal(0, 1, (100, 3)) + np.array([60, 0, 0])
     found = align(np.concatenate([surface.vertices + shift, stray]), surface)
     np.testing.assert_allclose(found.apply(surface.vertices + shift), surface.vertices, atol=0.05)
+
+
+@pytest.mark.parametrize("seed", [1, 6, 10])
+def test_alignment_never_ends_farther_away_than_it_began(seed: int) -> None:
+    # Undamped, half of one body goes to and fro beside another one, or away from it.
+    surface, other = surface_of(bumpy(seed)), surface_of(bumpy(seed + 20)).vertices
+    half = other[other[:, 2] > 0]
+    distance = lambda points: np.linalg.norm(points - surface.closest(points).points, axis=1).mean()  # noqa: E731
+    assert distance(align(half, surface).apply(half)) < distance(half)
+
+
+def test_walking_ends_at_the_nearest_vertex_of_a_convex_surface() -> None:
+    sphere = surface_of(trimesh.creation.icosphere(subdivisions=4, radius=10.0))
+    points = np.random.default_rng(2).normal(0, 10, (300, 3))
+    far = np.zeros(300, np.int64)
+    np.testing.assert_array_equal(sphere.walk(points, far), sphere.nearest_vertices(points))

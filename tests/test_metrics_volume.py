@@ -8,7 +8,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
 
+from facepipe.loops import foremost_inside
 from facepipe.metrics.catalogue import METRICS, as_markdown
 from facepipe.metrics.geometry import front_surface_errors, volume_iou
 from facepipe.schema import METRIC_COLUMNS
@@ -45,6 +49,23 @@ def test_iou_of_nothing_with_nothing_is_one_and_shapes_must_agree() -> None:
     assert volume_iou(box(0, 0), box(0, 0)) == 1.0
     with pytest.raises(ValueError, match="cannot be compared"):
         volume_iou(box(0, 3), box(0, 3)[1:])
+
+
+@settings(max_examples=50, deadline=None)
+@given(arrays(np.uint8, st.tuples(*[st.integers(1, 9)] * 3)), st.integers(0, 2**32 - 1))
+def test_iou_equals_that_of_numpy_to_the_last_bit(a: np.ndarray, seed: int) -> None:
+    b = np.random.default_rng(seed).integers(0, 256, a.shape, np.uint8)
+    both, either = (a >= 128) & (b >= 128), (a >= 128) | (b >= 128)
+    assert volume_iou(a, b) == (both.sum() / either.sum() if either.any() else 1.0)
+    assert volume_iou(a[::-1], b[::-1]) == volume_iou(a, b)
+
+
+@settings(max_examples=50, deadline=None)
+@given(arrays(np.uint8, st.tuples(*[st.integers(1, 9)] * 3)))
+def test_the_foremost_voxel_inside_equals_that_of_numpy(volume: np.ndarray) -> None:
+    inside = volume >= 128
+    last = len(volume) - 1 - np.argmax(inside[::-1], axis=0)
+    np.testing.assert_array_equal(foremost_inside(volume), np.where(inside.any(axis=0), last, 0))
 
 
 def test_front_surface_offset_and_coverage() -> None:

@@ -136,4 +136,12 @@ def as_markdown() -> str:
         better = "higher" if metric.higher_is_better else "lower"
         cells = (f"`{metric.name}`", metric.unit, f"{low}..{high}", better, metric.needs, metric.formula)
         lines.append("| " + " | ".join(cell.replace("|", "\\|") for cell in (*cells, metric.source)) + " |")
+    lines += [
+        "",
+        "The alignment of `nme` and `nme_icp` is damped point-to-plane ICP, 500 points and then 2000,",
+        "limited to three median distances (`facepipe.metrics.alignment`). It ends when a step moves no",
+        "point by 0.05 px; going on to 1e-4 px changes `nme` by 0.0002 on average (0.001 at most) and",
+        "`nme_icp` by 0.00001. `nme` moves more because a face can slide along itself: it is measured where",
+        "the points were predicted, with pairs found after the alignment.",
+    ]
     return "\n".join(lines) + "\n"

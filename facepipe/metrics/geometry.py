@@ -8,7 +8,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from facepipe.conventions import INSIDE_LEVEL, VolumeGeometry
+from facepipe.conventions import VolumeGeometry
+from facepipe.loops import count_inside
 from facepipe.metrics.faces import compare_surfaces, interocular_px, landmark_depth_nme, nme_pair, visible
 from facepipe.metrics.surface import Surface, SurfacePoints
 from facepipe.truth import Topology, Truth
@@ -19,17 +20,15 @@ def volume_iou(a: NDArray[np.uint8], b: NDArray[np.uint8]) -> float:
     """Intersection over union of the insides of two occupancy volumes; 1 where both are empty.
 
     Args:
-        a, b: uint8 occupancy of the same shape; inside means at least `INSIDE_LEVEL`.
+        a, b: uint8 occupancy of the same shape; inside means at least 128.
 
     Raises:
         ValueError: the shapes differ.
     """
     if a.shape != b.shape:
         raise ValueError(f"volumes of shapes {a.shape} and {b.shape} cannot be compared")
-    inside_a = a >= INSIDE_LEVEL
-    inside_b = b >= INSIDE_LEVEL
-    union = np.count_nonzero(inside_a | inside_b)
-    return 1.0 if union == 0 else float(np.count_nonzero(inside_a & inside_b) / union)
+    both, either = count_inside(a, b)
+    return 1.0 if either == 0 else both / either
 
 
 def front_surface_errors(

@@ -61,10 +61,25 @@ class Surface:
         It is looked for on the triangles around the nearest vertex: exact for meshes whose triangles are
         about as wide as long, never too near, and 0 for points of the surface's vertices themselves.
         """
+        return self.closest_around(points, self.nearest_vertices(points))
+
+    def nearest_vertices(self, points: NDArray[np.floating]) -> NDArray[np.int64]:
+        """The index of the vertex nearest to each of (N, 3) points."""
+        return np.asarray(self._tree.query(points)[1], np.int64)
+
+    def walk(self, points: NDArray[np.float64], vertices: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Go from a vertex (N,) for each of (N, 3) points along edges to nearer ones, as long as there are.
+
+        For points that moved a little since `vertices` were their nearest ones: twenty times as fast as
+        asking again, and nearly always the same answer.
+        """
+        return np.asarray(_walk(points, vertices, *self._around, self.vertices, self.triangles))
+
+    def closest_around(self, points: NDArray[np.floating], vertices: NDArray[np.int64]) -> SurfacePoints:
+        """For each of (N, 3) points the nearest one on the triangles around a vertex (N,)."""
         targets = np.ascontiguousarray(points, np.float64)
-        _, nearest = self._tree.query(targets)
         start, around = self._around
-        return SurfacePoints(*_closest(targets, nearest, start, around, self.vertices, self.triangles))
+        return SurfacePoints(*_closest(targets, vertices, start, around, self.vertices, self.triangles))
 
     def sample(self, count: int, seed: int) -> SurfacePoints:
         """Points spread over the surface, uniformly by area."""
@@ -110,6 +125,34 @@ def _triangles_around(triangles: NDArray[np.int64], cursor: NDArray[np.int64]) -
             around[cursor[vertex]] = t
             cursor[vertex] += 1
     return around
+
+
+@numba.njit(cache=True, nogil=True)
+def _walk(
+    points: NDArray[np.float64],
+    begin: NDArray[np.int64],
+    start: NDArray[np.int64],
+    around: NDArray[np.int64],
+    vertices: NDArray[np.float64],
+    triangles: NDArray[np.int64],
+) -> NDArray[np.int64]:
+    found = np.empty(len(points), np.int64)
+    for i in range(len(points)):
+        x, y, z = points[i, 0], points[i, 1], points[i, 2]
+        here, arrived = begin[i], -1
+        best = (vertices[here, 0] - x) ** 2 + (vertices[here, 1] - y) ** 2 + (vertices[here, 2] - z) ** 2
+        while arrived != here:
+            arrived = here
+            for at in range(start[arrived], start[arrived + 1]):
+                for k in range(3):
+                    v = triangles[around[at], k]
+                    distance = (
+                        (vertices[v, 0] - x) ** 2 + (vertices[v, 1] - y) ** 2 + (vertices[v, 2] - z) ** 2
+                    )
+                    if distance < best:
+                        here, best = v, distance
+        found[i] = here
+    return found
 
 
 @numba.njit(cache=True, nogil=True)
