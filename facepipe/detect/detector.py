@@ -4,18 +4,17 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from functools import lru_cache
 from typing import Protocol
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from facepipe.detect.centerface import Candidates, CenterFace, find_file
+from facepipe.detect.centerface import Candidates, CenterFace, find_file, joined
 from facepipe.detect.detection import Detection
 from facepipe.detect.suppress import suppress
+from facepipe.detect.views import Look, look_at
 from facepipe.registry import unknown
 
 DEFAULT_DETECTOR = "centerface"
@@ -24,7 +23,17 @@ REVISION = 1
 """Of what this module does with the network's answer: raised whenever detections may change."""
 
 MIN_SCORE = 0.35
+"""What is less likely is no face."""
+
 MAX_IOU = 0.3
+"""Boxes that overlap so far are one face."""
+
+SIDES_PX = (2048, 640)
+"""Pictures are seen reduced to each of these sides: small faces need the first, faces that fill a large
+picture the second (the network finds those between 8 and about 300 px from eye to eye)."""
+
+TURNS_DEG = (0.0, 45.0, -45.0, 90.0, -90.0)
+"""How pictures are turned for faces that are not upright: the network finds those that lean by 30 degrees."""
 
 
 class Detector(Protocol):
@@ -49,45 +58,41 @@ class Detector(Protocol):
 
 @dataclass(frozen=True)
 class CenterFaceDetector:
-    """CenterFace over an image at native size; large ones are reduced.
+    """CenterFace, looking at a picture in one or several ways.
 
     Attributes:
         name: what it is called.
         network: the network.
-        max_side_px: images are reduced to this side.
+        looks: how the picture is looked at. Those that only differ in how far they reduce it are left out
+            for pictures that none of them reduces further.
     """
 
     name: str
     network: CenterFace
-    max_side_px: int = 2048
+    looks: tuple[Look, ...]
 
     @property
     def fingerprint(self) -> str:
         """A digest of the network's file and of how it is used."""
-        settings = [REVISION, self.network.sha256, self.max_side_px, MIN_SCORE, MAX_IOU]
+        settings = [REVISION, self.network.sha256, [astuple(look) for look in self.looks], MIN_SCORE, MAX_IOU]
         return hashlib.sha256(json.dumps(settings).encode()).hexdigest()
 
     def __call__(self, image: NDArray[np.uint8]) -> list[Detection]:
         """Find every face of an image, uint8 RGB (H, W, 3), best score first."""
-        scale = min(1.0, self.max_side_px / max(image.shape[:2]))
-        found = self._at_scale(image, scale)
-        kept = suppress(found.boxes, found.scores, MAX_IOU)
+        found = joined([self._look(image, look) for look in self._different_looks(*image.shape[:2])])
         return [
             Detection(_box(found.boxes[index]), float(found.scores[index]), found.points[index])
-            for index in kept
+            for index in suppress(found.boxes, found.scores, MAX_IOU)
         ]
 
-    def _at_scale(self, image: NDArray[np.uint8], scale: float) -> Candidates:
-        """Candidates of an image that is resized first, in the image's own pixels."""
-        height, width = image.shape[:2]
-        if scale == 1.0:
-            return self.network(image, MIN_SCORE)
-        size = max(1, round(width * scale)), max(1, round(height * scale))
-        method = cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC
-        seen = np.asarray(cv2.resize(image, size, interpolation=method), np.uint8)
-        found = self.network(seen, MIN_SCORE)
-        back = np.array([width / size[0], height / size[1]], np.float32)
-        return Candidates(found.boxes * np.tile(back, 2), found.scores, found.points * back)
+    def _different_looks(self, height: int, width: int) -> list[Look]:
+        """The looks that show a picture of this size differently: one at most at native size for a turn."""
+        shown = {(look.turn_deg, min(look.max_side_px, max(height, width))): look for look in self.looks}
+        return list(shown.values())
+
+    def _look(self, image: NDArray[np.uint8], look: Look) -> Candidates:
+        view = look_at(image, look)
+        return view.back(self.network(view.image, MIN_SCORE))
 
 
 def _box(row: NDArray[np.float32]) -> tuple[float, float, float, float]:
@@ -95,10 +100,15 @@ def _box(row: NDArray[np.float32]) -> tuple[float, float, float, float]:
     return x0, y0, x1, y1
 
 
-DETECTORS: dict[str, Callable[[], Detector]] = {
-    "centerface": lambda: CenterFaceDetector("centerface", CenterFace(find_file())),
+def _looks(turns_deg: tuple[float, ...]) -> tuple[Look, ...]:
+    return tuple(Look(side, turn) for turn in turns_deg for side in SIDES_PX)
+
+
+DETECTORS: dict[str, tuple[Look, ...]] = {
+    "centerface": _looks((0.0,)),
+    "centerface-rotated": _looks(TURNS_DEG),
 }
-"""Name -> how to open it."""
+"""Name -> how it looks at a picture. The second also finds faces that lie on their side."""
 
 
 @lru_cache
@@ -110,4 +120,4 @@ def open_detector(name: str = DEFAULT_DETECTOR) -> Detector:
     """
     if name not in DETECTORS:
         raise unknown("detector", name, DETECTORS)
-    return DETECTORS[name]()
+    return CenterFaceDetector(name, CenterFace(find_file()), DETECTORS[name])
