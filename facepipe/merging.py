@@ -9,17 +9,23 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from facepipe.errors import FacepipeError
+from facepipe.completion import COMPLETE, pack_claims, table_digests
+from facepipe.errors import FacepipeError, RunConflictError
 from facepipe.parts import UPSTREAM
 from facepipe.plan import STAGES, Condition, RunSpec
-from facepipe.preparing import COMPLETE, REFS, digest, load_spec, now
+from facepipe.preparing import REFS, digest, load_spec, now
 from facepipe.schema import FAILURES, SAMPLES, SCORES
-from facepipe.store import RunStore, read_table, write_table, write_tables
+from facepipe.store import RunStore, file_digest, read_table, write_table, write_tables
 from facepipe.units import input_arrays
 
 
 def accept(spec: RunSpec, store: RunStore) -> None:
-    """Write samples.parquet and failures.parquet, create the arrays, give the run its id."""
+    """Write samples.parquet and failures.parquet, create the arrays, give the run its id.
+
+    Raises:
+        FacepipeError: not one sample is usable.
+        RunConflictError: this was done before, and the data set's images have changed since.
+    """
     rows: list[dict[str, Any]] = []
     refs: list[dict[str, Any]] = []
     seen: set[str] = set()
@@ -37,15 +43,24 @@ def accept(spec: RunSpec, store: RunStore) -> None:
             f"{spec.dataset.name}: none of {spec.n_candidates} images is usable ({', '.join(reasons)}); "
             f"see {store.failures_path}"
         )
+    data = digest([[row["sample_id"], row["sha256"]] for row in rows])
+    if run.get("data", data) != data:
+        raise RunConflictError(
+            f"{store.path}: images of {spec.dataset.name} have changed since this run began; put them back, "
+            "or choose another --out"
+        )
     write_table(store.samples_path, pa.Table.from_pylist(rows, schema=SAMPLES))
     write_table(store.refs_path, pa.Table.from_pylist(refs, schema=REFS))
     spec = replace(spec, n_samples=len(rows))
     create_arrays(spec, store)
-    data = digest([[row["sample_id"], row["sha256"]] for row in rows])
     facts = {key: value for key, value in run["identity"].items() if key not in ("dataset", "shard_size")}
     run["data"] = data
     run["run_id"] = digest([spec.dataset.name, data, facts])[:12]
     run["counts"] |= {"samples": len(rows), "rejected": spec.n_candidates - len(rows)}
+    written = (store.samples_path, store.refs_path)
+    run["files"] = {**run.get("files", {})} | {
+        str(path.relative_to(store.path)): file_digest(path) for path in written
+    }
     store.write_run(run)
 
 
@@ -77,12 +92,14 @@ def finish(store: RunStore) -> dict[str, Any]:
     run = store.read_run()
     if run["status"] != COMPLETE:
         spec = load_spec(store)
+        if run["config"]["keep"] == "all":
+            pack_claims(spec, store)
         n_scores = write_tables(store.scores_path, _scores(spec, store), SCORES)
         failures = _failures(spec, store, STAGES)
         write_table(store.failures_path, failures)
         quarantined = len(set(failures["sample_id"].to_pylist()))
         run["counts"] |= {"scores": n_scores, "failures": failures.num_rows, "quarantined": quarantined}
-        run |= {"status": COMPLETE, "finished": now()}
+        run |= {"status": COMPLETE, "finished": now(), "files": table_digests(store)}
         store.write_run(run)
     store.delete_parts()
     return dict(run["counts"])

@@ -16,13 +16,14 @@ from typing import Any
 import pyarrow as pa
 
 from facepipe import __version__
+from facepipe.completion import COMPLETE, DAMAGED, RUNNING, damaged_tables, unpack_claims
 from facepipe.config import BenchConfig, make_config
 from facepipe.datasets.base import SampleRef
 from facepipe.datasets.catalog import open_dataset
 from facepipe.detect import open_detector
 from facepipe.errors import RunConflictError, UsageError
 from facepipe.plan import RunSpec
-from facepipe.store import RunStore, write_table
+from facepipe.store import RunStore, file_digest, write_table
 from facepipe.superres.methods import get_method, resolve_methods
 from facepipe.vrn.regressors import get_regressor, resolve_regressors
 
@@ -50,15 +51,30 @@ REFS = pa.schema(
     ]
 )
 
-COMPLETE = "complete"
+HOW_FIELDS = ("cluster", "workers", "keep", "disk_gb")
+"""What a later command may say otherwise: the run goes on as it says."""
+
+_FACTS = {
+    "status": str,
+    "run_id": str,
+    "config": dict,
+    "identity": dict,
+    "methods": list,
+    "regressors": list,
+    "counts": dict,
+}
 
 
 def prepare(config: BenchConfig) -> RunStore:
     """Create a run's folder, or find the run that this configuration began there.
 
+    A complete run of which a table is damaged or missing, or whose arrays were dropped and are asked for
+    now, goes on: what its arrays claim is known, and only what is missing is done.
+
     Raises:
         UsageError: a name is unknown, the data set is missing or empty.
         RunConflictError: the folder holds a run of another configuration, data set or version.
+        FacepipeError: the run's run.json is damaged.
     """
     store = RunStore(config.folder)
     if config.folder.exists() and not config.folder.is_dir():
@@ -67,16 +83,17 @@ def prepare(config: BenchConfig) -> RunStore:
     if store.exists():
         _check_same(store, identity)
         store.sweep_temporary()
+        _reopen(store, config, refs)
         return store
     if config.folder.is_dir() and any(path.name != ".lock" for path in config.folder.iterdir()):
         raise RunConflictError(f"--out {config.folder}: the folder is not empty and holds no run")
     source = spec.dataset.truth_source()
     if source.notice:
         logger.info("%s: %s", spec.dataset.name, source.notice)
-    write_table(store.candidates_path, pa.Table.from_pylist([asdict(ref) for ref in refs], schema=REFS))
+    _write_candidates(store, refs)
     store.write_run(
         {
-            "status": "running",
+            "status": RUNNING,
             "created": now(),
             "run_id": "",
             "facepipe": __version__,
@@ -108,8 +125,12 @@ def describe(config: BenchConfig) -> RunSpec:
 
 
 def load_spec(store: RunStore) -> RunSpec:
-    """Rebuild the specification of a prepared run from its folder."""
-    run = store.read_run()
+    """Rebuild the specification of a prepared run from its folder.
+
+    Raises:
+        FacepipeError: its run.json is damaged.
+    """
+    run = read_facts(store)
     config = make_config(run["config"] | {"out": store.path}, str(store.run_json_path))
     return replace(
         _spec(config, tuple(run["methods"]), tuple(run["regressors"])),
@@ -122,6 +143,51 @@ def load_spec(store: RunStore) -> RunSpec:
 def is_complete(store: RunStore) -> bool:
     """Whether the run has its tables."""
     return bool(store.read_run()["status"] == COMPLETE)
+
+
+def read_facts(store: RunStore) -> dict[str, Any]:
+    """Read run.json and check that it says everything that going on with a run needs.
+
+    Raises:
+        UsageError: the folder is no run.
+        FacepipeError: run.json is damaged.
+    """
+    run = store.read_run()
+    lacking = [key for key, kind in _FACTS.items() if not isinstance(run.get(key), kind)]
+    if lacking or not isinstance(run["counts"].get("candidates"), int):
+        raise store.damaged(f"{', '.join(lacking) or 'counts'} is missing or of a wrong type")
+    return run
+
+
+def is_accepted(store: RunStore) -> bool:
+    """Whether the samples of a run are fixed, and its lists of them are those that were written then."""
+    run = read_facts(store)
+    files = {str(path.relative_to(store.path)): path for path in (store.samples_path, store.refs_path)}
+    known = run.get("files", {})
+    return bool(run["run_id"]) and all(known.get(key) == file_digest(path) for key, path in files.items())
+
+
+def _reopen(store: RunStore, config: BenchConfig, refs: list[SampleRef]) -> None:
+    """Let a run go on that is not complete, or no longer, in the way that the configuration says."""
+    run = read_facts(store)
+    if run["status"] == COMPLETE:
+        damaged = damaged_tables(store, run) if "files" in run else []
+        wanted = run["config"].get("keep") == "scores" and config.keep == "all"
+        if not damaged and not wanted:
+            return
+        if damaged:
+            logger.warning("%s: %s damaged or missing; made again", store.path, ", ".join(damaged))
+    if run["status"] in (COMPLETE, DAMAGED):
+        claims = store.checksums_path
+        if run.get("files", {}).get(claims.name) == file_digest(claims) is not None:
+            logger.info("%s: %d units of arrays to be verified", store.path, unpack_claims(store))
+    _write_candidates(store, refs)
+    run["config"] |= config.model_dump(mode="json", include=set(HOW_FIELDS))
+    store.write_run(run | {"status": RUNNING})
+
+
+def _write_candidates(store: RunStore, refs: list[SampleRef]) -> None:
+    write_table(store.candidates_path, pa.Table.from_pylist([asdict(ref) for ref in refs], schema=REFS))
 
 
 def _resolve(config: BenchConfig) -> tuple[RunSpec, list[SampleRef], dict[str, Any]]:
@@ -188,7 +254,7 @@ def _fingerprints(spec: RunSpec) -> dict[str, str]:
 
 
 def _check_same(store: RunStore, identity: Mapping[str, Any]) -> None:
-    before = store.read_run()["identity"]
+    before = read_facts(store)["identity"]
     differences = [
         _difference(key, before.get(key), identity.get(key))
         for key in sorted(before.keys() | identity.keys())

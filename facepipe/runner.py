@@ -11,8 +11,9 @@ from facepipe.engine import Engine, OnProgress, StageResult
 from facepipe.errors import RunConflictError, UsageError
 from facepipe.merging import accept, create_arrays, finish
 from facepipe.plan import STAGES, RunSpec, Unit
-from facepipe.preparing import describe, is_complete, load_spec, prepare
+from facepipe.preparing import describe, is_accepted, is_complete, load_spec, prepare
 from facepipe.store import RunStore
+from facepipe.verifying import VerifyJob
 from facepipe.work import BenchJob
 
 __all__ = [
@@ -27,7 +28,9 @@ __all__ = [
     "run_ingest",
     "run_stage",
     "samples_to_do",
+    "samples_to_verify",
     "units_to_do",
+    "verify",
     "waves",
 ]
 
@@ -55,19 +58,41 @@ def candidates_to_do(store: RunStore) -> int:
     return sum(stop - start for start, stop in spans)
 
 
+def samples_to_verify(store: RunStore) -> int:
+    """How many candidates may have left something that is to be verified before the run goes on."""
+    return 0 if is_complete(store) or not store.has_parts() else load_spec(store).n_candidates
+
+
+def verify(store: RunStore, address: str, on_progress: OnProgress | None = None) -> StageResult:
+    """Compare what an interrupted run left with its checksums; forget the units that cannot be trusted.
+
+    Once, before the run goes on; they are then found not done. A run that is complete or just begun has
+    nothing to verify.
+    """
+    if not samples_to_verify(store):
+        return StageResult()
+    spec = load_spec(store)
+    if spec.n_samples:
+        create_arrays(spec, store)
+    job = VerifyJob(spec, store.read_run()["config"]["keep"])
+    with connect(address) as client:
+        return Engine(client, job).run(job.units(), on_progress)
+
+
 def run_ingest(store: RunStore, address: str, on_progress: OnProgress | None = None) -> StageResult:
     """Decode and check every candidate; then fix the samples and create the arrays.
 
     Raises:
         FacepipeError: not one sample is usable.
     """
-    spec = load_spec(store)
-    if spec.run_id:
-        if not is_complete(store):
-            create_arrays(spec, store)
+    if is_complete(store):
         return StageResult()
+    spec = load_spec(store)
     result = _run_units(spec, store, "ingest", spec.candidate_shards, address, on_progress)
-    accept(spec, store)
+    if is_accepted(store):
+        create_arrays(spec, store)
+    else:
+        accept(spec, store)
     return result
 
 

@@ -2,12 +2,14 @@
 
 Arrays have one chunk a sample and one shard a block of samples; a unit writes whole shards of arrays
 that were created at full shape, so that concurrent writers never share a file. Tables and parts are
-written to a temporary name, synced and renamed: a file that exists is complete.
+written to a temporary name, synced and renamed: a file that exists is complete. Disks fail all the same:
+a part carries a checksum of its own rows, beside those that it holds of the arrays.
 """
 
 from __future__ import annotations
 
 import fcntl
+import hashlib
 import json
 import os
 import shutil
@@ -27,10 +29,11 @@ import zarr
 from numpy.typing import NDArray
 from zarr.codecs import ZstdCodec
 
-from facepipe.errors import RunConflictError, UsageError
+from facepipe.errors import EnvironmentTroubleError, FacepipeError, RunConflictError, UsageError
 
 RUN_FORMAT = 1
 _ARRAY_CONFIG = {"write_empty_chunks": True}
+_CRC_KEY = b"facepipe.crc32"
 
 
 def array_name(*parts: str) -> str:
@@ -85,6 +88,11 @@ class RunStore:
         return self.path / "store.zarr"
 
     @property
+    def checksums_path(self) -> Path:
+        """What the parts of a complete run claimed about its arrays, where these were kept."""
+        return self.path / "checksums.parquet"
+
+    @property
     def report_path(self) -> Path:
         """The report's folder."""
         return self.path / "report"
@@ -99,7 +107,8 @@ class RunStore:
         """Read run.json.
 
         Raises:
-            UsageError: the folder is no run, or its run.json is damaged.
+            UsageError: the folder is no run.
+            FacepipeError: its run.json is damaged.
         """
         try:
             run = json.loads(self.run_json_path.read_text(encoding="utf-8"))
@@ -108,10 +117,17 @@ class RunStore:
                 f"{self.path}: no run here (a run folder holds run.json); `facepipe bench --out` makes one"
             ) from error
         except (OSError, ValueError) as error:
-            raise UsageError(f"{self.run_json_path}: cannot be read: {error}") from error
+            raise self.damaged(f"cannot be read: {error}") from error
         if not isinstance(run, dict) or run.get("format") != RUN_FORMAT:
-            raise UsageError(f"{self.run_json_path}: not a run of format {RUN_FORMAT}")
+            raise self.damaged(f"not a run of format {RUN_FORMAT}")
         return run
+
+    def damaged(self, what: str) -> FacepipeError:
+        """The error of a run.json that is not to be used."""
+        return FacepipeError(
+            f"{self.run_json_path}: {what}; restore it from a copy, or delete the folder {self.path} and "
+            "repeat its bench command"
+        )
 
     def write_run(self, run: Mapping[str, Any]) -> None:
         """Write run.json."""
@@ -168,12 +184,15 @@ class RunStore:
         dtype: str = "uint8",
         attributes: Mapping[str, Any] | None = None,
     ) -> None:
-        """Create an array of (samples, ...) at full shape; one that exists is left as it is."""
-        if (self.zarr_path / name / "zarr.json").exists():
-            return
+        """Create an array of (samples, ...) at full shape, or mend the description of one that exists.
+
+        The description is worked out in memory and written where the file of that name says anything
+        else: what was written into the array stays.
+        """
         inner = tuple(shape[1:])
+        described: dict[str, Any] = {}
         zarr.create_array(
-            store=str(self.zarr_path),
+            store=described,
             name=name,
             shape=tuple(shape),
             chunks=(1, *inner),
@@ -184,11 +203,16 @@ class RunStore:
             attributes=dict(attributes or {}),
             config=_ARRAY_CONFIG,
         )
+        for file, content in described.items():
+            data = content.to_bytes()
+            path = self.zarr_path / file
+            if not path.is_file() or path.read_bytes() != data:
+                write_atomically(path, data)
 
     def array_names(self) -> list[str]:
         """Names of all arrays of the run, sorted."""
         files = self.zarr_path.rglob("zarr.json") if self.zarr_path.exists() else []
-        folders = (file.parent for file in files if json.loads(file.read_text())["node_type"] == "array")
+        folders = (file.parent for file in files if _is_array(file))
         return sorted(str(folder.relative_to(self.zarr_path)) for folder in folders)
 
     def has_array(self, name: str) -> bool:
@@ -225,9 +249,12 @@ class RunStore:
 
     def delete_shard(self, name: str, shard: int) -> None:
         """Delete the file of one shard, if it is there."""
+        self.shard_path(name, shard).unlink(missing_ok=True)
+
+    def shard_path(self, name: str, shard: int) -> Path:
+        """Where the file of one shard lies."""
         inner = self._array(name).ndim - 1
-        path = self.zarr_path.joinpath(name, "c", str(shard), *["0"] * inner)
-        path.unlink(missing_ok=True)
+        return self.zarr_path.joinpath(name, "c", str(shard), *["0"] * inner)
 
     def _array(self, name: str) -> zarr.Array:
         folder = self.zarr_path / name
@@ -238,8 +265,9 @@ class RunStore:
         return _open_array(str(folder), stat.st_ino, stat.st_mtime_ns)
 
     def delete_arrays(self) -> None:
-        """Delete all arrays."""
+        """Delete all arrays, and what is known of their content."""
         shutil.rmtree(self.zarr_path, ignore_errors=True)
+        self.checksums_path.unlink(missing_ok=True)
 
     # -- parts ------------------------------------------------------------------------------------
 
@@ -259,16 +287,43 @@ class RunStore:
 
     def write_part(self, stage: str, condition: Sequence[str], shard: int, table: pa.Table) -> None:
         """Write a unit's part: the unit is done from the rename on."""
-        write_table(self.part_path(stage, condition, shard), table)
+        claim = {_CRC_KEY: str(_crc32_of_rows(table)).encode()}
+        write_table(self.part_path(stage, condition, shard), table.replace_schema_metadata(claim))
 
     def read_part(self, stage: str, condition: Sequence[str], shard: int) -> pa.Table:
-        """Read a unit's part."""
-        return pq.read_table(self.part_path(stage, condition, shard))
+        """Read a unit's part.
+
+        Raises:
+            EnvironmentTroubleError: it is missing or damaged.
+        """
+        path = self.part_path(stage, condition, shard)
+        try:
+            table = pq.read_table(path)
+            claim = (table.schema.metadata or {}).get(_CRC_KEY)
+            sound = claim is not None and claim == str(_crc32_of_rows(table)).encode()
+            trouble = "" if sound else "its rows do not match their checksum"
+        except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
+            if isinstance(error, OSError) and error.errno and not isinstance(error, FileNotFoundError):
+                raise  # what the disk will not give now says nothing about the file
+            trouble = " ".join(str(error).split())
+        if trouble:
+            raise EnvironmentTroubleError(
+                f"{path}: damaged ({trouble}); repeat the run's command, which makes it anew"
+            )
+        return table.replace_schema_metadata(None)
+
+    def delete_part(self, stage: str, condition: Sequence[str], shard: int) -> None:
+        """Forget that a unit is done."""
+        self.part_path(stage, condition, shard).unlink(missing_ok=True)
 
     def iter_parts(self, stage: str, condition: Sequence[str]) -> Iterator[pa.Table]:
         """The parts of a stage and condition in the order of their shards."""
         for shard in sorted(self.done_shards(stage, condition)):
             yield self.read_part(stage, condition, shard)
+
+    def has_parts(self) -> bool:
+        """Whether any unit is done, as far as the folder says."""
+        return any(self.parts_path.rglob("part-*.parquet"))
 
     def delete_parts(self) -> None:
         """Delete all parts."""
@@ -287,6 +342,18 @@ class RunStore:
         # Zarr's local store writes 'c/0/0/<name>.<hex>.partial' before its rename.
         for path in self.zarr_path.rglob("*.partial"):
             path.unlink(missing_ok=True)
+
+
+def _crc32_of_rows(table: pa.Table) -> int:
+    """The CRC-32 of what a table says, however its file encodes it."""
+    return zlib.crc32(json.dumps(table.to_pydict(), default=str).encode("utf-8", "surrogatepass"))
+
+
+def _is_array(file: Path) -> bool:
+    try:
+        return bool(json.loads(file.read_bytes())["node_type"] == "array")
+    except (ValueError, TypeError, LookupError):
+        return False
 
 
 @lru_cache(maxsize=512)
@@ -386,3 +453,12 @@ def _renamed(path: Path, private: bool = False) -> Iterator[Path]:
             os.close(folder)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def file_digest(path: Path) -> str | None:
+    """The sha256 hex digest of a file, None where there is none."""
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except FileNotFoundError:
+        return None

@@ -11,7 +11,7 @@ from facepipe.cluster import open_cluster
 from facepipe.config import make_config
 from facepipe.runner import is_complete, waves
 from facepipe.store import RunStore
-from tasks.stages import compact, degrade, ingest, prepare, regress, report, restore, score
+from tasks.stages import compact, degrade, ingest, prepare, regress, report, restore, score, verify
 
 
 @flow(name="sr-benchmark")
@@ -48,6 +48,7 @@ def sr_benchmark(
         store = prepare(config)
         if not is_complete(store):
             with open_cluster(config.cluster, config.workers) as address:
+                verify(store, address)
                 ingest(store, address)
                 for wave in waves(store):
                     for stage in (degrade, restore, regress, score):

@@ -83,6 +83,18 @@ def prepare(config: BenchConfig) -> RunStore:
 
 
 @task
+def verify(store: RunStore, address: str) -> None:
+    """Compare what an interrupted run left with its checksums."""
+    if not runner.samples_to_verify(store):
+        return
+    with relayed_logs() as log:
+        progress = Progress("verify", runner.samples_to_verify(store))
+        result = runner.verify(store, address, progress)
+        progress.publish(100.0)
+        log.info("verify: %d shards, %.1f s of work", result.units, result.seconds)
+
+
+@task
 def ingest(store: RunStore, address: str) -> None:
     """Decode and check every image."""
     with relayed_logs() as log:

@@ -109,7 +109,8 @@ class TestWhole:
 
     def test_nothing_temporary_is_left(self, small_run: Path) -> None:
         names = {path.name for path in small_run.iterdir()}
-        tables = {"run.json", "samples.parquet", "failures.parquet", "scores.parquet"}
+        tables = {f"{name}.parquet" for name in ("samples", "failures", "scores", "checksums")}
+        tables.add("run.json")
         assert names == tables | {"store.zarr", "report", ".lock"}
         assert not [path for path in small_run.rglob("*") if path.name.endswith((".tmp", ".partial"))]
 

@@ -45,6 +45,7 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
         } | options
         config = make_config({"dataset": "faulty", "out": tmp_path / out, **options})
         store = runner.prepare(config)
+        runner.verify(store, address)
         runner.run_ingest(store, address)
         for wave in runner.waves(store):
             for stage in STAGES[1:]:

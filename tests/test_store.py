@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from facepipe.errors import RunConflictError, UsageError
+from facepipe.errors import FacepipeError, RunConflictError, UsageError
 from facepipe.store import RunStore, array_name, read_table, write_table, write_tables
 
 
@@ -101,5 +101,6 @@ def test_a_folder_without_a_run(store: RunStore) -> None:
     store.write_run({"a": 1})
     assert store.read_run()["a"] == 1
     store.run_json_path.write_text("{")
-    with pytest.raises(UsageError, match=r"run\.json"):
+    with pytest.raises(FacepipeError, match=r"run\.json.*restore it from a copy") as caught:
         store.read_run()
+    assert caught.value.exit_status == 1

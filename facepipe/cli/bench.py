@@ -44,6 +44,8 @@ def _run(config: BenchConfig) -> None:
         store = runner.prepare(config)
         if not runner.is_complete(store):
             with open_cluster(config.cluster, config.workers) as address:
+                with progress("verify", runner.samples_to_verify(store)) as advance:
+                    runner.verify(store, address, _counting(advance))
                 with progress("ingest", runner.candidates_to_do(store)) as advance:
                     runner.run_ingest(store, address, _counting(advance))
                 all_waves = runner.waves(store)
@@ -77,9 +79,16 @@ def _conclude(path: Path, counts: dict[str, int]) -> None:
 
 @click.command()
 @click.argument("run", type=click.Path(path_type=Path))
-def status(run: Path) -> None:
-    """Say how far a run is: units done in each stage."""
-    from facepipe import runner
+@click.option("--verify", is_flag=True, help="Compare every file with its checksums, too.")
+def status(run: Path, verify: bool) -> None:
+    """Say how far a run is: units done in each stage.
+
+    With --verify, the exit status is 1 if anything is damaged or missing; the command that made the run
+    then makes that again, also where the run was complete.
+    """
+    from facepipe import auditing, runner
+    from facepipe.errors import FacepipeError
+    from facepipe.progress import progress
     from facepipe.store import RunStore
 
     store = RunStore(run)
@@ -90,6 +99,18 @@ def status(run: Path) -> None:
     click.echo(f"{run}: {state}, run {facts['run_id'] or '(no id before ingest)'}")
     for stage, done, total in runner.progress_of(store):
         click.echo(f"  {stage:<8} {done:>7} of {total} units")
+    if not verify:
+        return
+    with store.lock():
+        with progress("verify", auditing.steps(store)) as advance:
+            damaged = auditing.audit(store, advance)
+        for what in damaged:
+            click.echo(f"  damaged: {what}")
+        if damaged:
+            raise FacepipeError(
+                f"{run}: {len(damaged)} damaged; repeat the command that made it, which makes them again"
+            )
+    click.echo("  every table and array is what was written")
 
 
 @click.command()
