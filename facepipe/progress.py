@@ -29,6 +29,29 @@ def progress(label: str, total: int) -> Iterator[Callable[[int], None]]:
         yield from _lines(label, total)
 
 
+@contextmanager
+def share_progress(steps: int, minutes: float) -> Iterator[Callable[[float], None]]:
+    """Show how far a training is that takes so many steps, or so many minutes.
+
+    Args:
+        steps: how many steps, or 0 where `minutes` decides.
+        minutes: how many minutes; where both are nothing, nothing is shown.
+
+    Yields:
+        A function that takes the share of the whole that is done, 0 to 1.
+    """
+    total = steps or round(60 * minutes)
+    shown = 0
+    with progress("steps" if steps else "seconds", total) as advance:
+
+        def tell(done: float) -> None:
+            nonlocal shown
+            advance(int(done * total) - shown)
+            shown = int(done * total)
+
+        yield tell
+
+
 def _bar(label: str, total: int) -> Iterator[Callable[[int], None]]:
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn

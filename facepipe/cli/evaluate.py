@@ -1,14 +1,14 @@
-"""`facepipe models evaluate`: how good a regressor is."""
+"""`facepipe models evaluate`: how good a network is."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import click
 
+from facepipe.cli.evaluate_superres import evaluate_super_resolver, is_super_resolver
+from facepipe.cli.figures import record_figures, refuse_recording, show
 from facepipe.conventions import NETWORK_PX, VolumeGeometry
 from facepipe.datasets.base import Dataset
 from facepipe.datasets.crops import CROP_MODES, crop_for
@@ -17,14 +17,13 @@ from facepipe.errors import SampleError, UsageError
 from facepipe.progress import progress
 from facepipe.stages import make_truth_volume, truth_in_crop
 from facepipe.vrn.regressors import open_regressor
-from facepipe.weights import WeightsFile, load_tensors, model_card, save_weights
 
 if TYPE_CHECKING:
-    from facepipe.vrn.evaluate import Case, Mean
+    from facepipe.vrn.evaluate import Case
 
 
 @click.command()
-@click.argument("regressor", metavar="NAME|FILE")
+@click.argument("name", metavar="NAME|FILE")
 @click.option("--dataset", help="Folder or archive of a data set with truth, or 'sample'.")
 @click.option("--faces", type=int, default=0, help="Instead: this many faces made from the seeds for tests.")
 @click.option("--crop", type=click.Choice(CROP_MODES), default="full", show_default=True, help="Part seen.")
@@ -34,7 +33,7 @@ if TYPE_CHECKING:
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.option("--record", metavar="TITLE", help="Write the figures into FILE and its card under this title.")
 def evaluate(
-    regressor: str,
+    name: str,
     dataset: str | None,
     faces: int,
     crop: str,
@@ -44,20 +43,28 @@ def evaluate(
     as_json: bool,
     record: str | None,
 ) -> None:
-    """Compare a regressor's volumes of reference images with the truth.
+    """Compare what a network makes of images with what is known about them.
 
-    Prints the mean over images of every figure that the truth allows, with its 95 % interval (bootstrap
-    over images), in all, for ranges of yaw and skin tone, and for low resolutions enlarged bilinearly.
+    For a regressor: its volumes of reference images with the truth, in all, for ranges of yaw and skin tone,
+    and for low resolutions enlarged bilinearly. For a super-resolver: its images, and bicubic ones, with the
+    references, for the degradation that it was trained on; --dataset only, of any kind.
+
+    Prints the mean over images of every figure that is known, with its 95 % interval (bootstrap over images).
     """
     from facepipe.datasets.catalog import open_dataset
     from facepipe.vrn import evaluate as evaluation
 
+    if is_super_resolver(name):
+        if dataset is None or faces or low_px:
+            raise UsageError(f"{name} is a super-resolver: give --dataset DIR, without --faces and --low-px")
+        tables = evaluate_super_resolver(name, dataset, crop, limit, device, record)
+        show(tables, as_json=as_json)
+        return
     if (dataset is None) == (faces < 1):
         raise UsageError("give either --dataset DIR or --faces N, N above 0")
-    chosen = open_regressor(regressor)
+    chosen = open_regressor(name)
     sizes = _sizes(low_px)
-    if record is not None and chosen.file.shipped:
-        raise UsageError(f"--record: {regressor} ships with facepipe; name the file of other weights")
+    refuse_recording(chosen.file, record)
     network = chosen.build(device)
     if dataset is None:
         cases, total = evaluation.factory_cases(faces, chosen.geometry, sizes), faces
@@ -70,12 +77,8 @@ def evaluate(
     if not results:
         raise UsageError(f"{dataset}: none of its {total} samples can be used")
     tables = evaluation.groups(results)
-    if record is not None:
-        _record(chosen.file, {f"{record}, {name}": evaluation.text(means) for name, means in tables.items()})
-    if as_json:
-        click.echo(json.dumps({name: evaluation.plain(means) for name, means in tables.items()}, indent=1))
-    else:
-        click.echo("\n\n".join(_text(name, means) for name, means in tables.items()))
+    record_figures(chosen.file, record, tables)
+    show(tables, as_json=as_json)
 
 
 def _sizes(text: str) -> tuple[int, ...]:
@@ -116,17 +119,3 @@ def _counted(cases: Iterator[Case], advance: Callable[[int], None]) -> Iterator[
     for case in cases:
         yield case
         advance(1)
-
-
-def _record(file: WeightsFile, figures: dict[str, dict[str, str]]) -> None:
-    info = replace(file.info, figures={**file.info.figures, **figures})
-    written = save_weights(file.path, load_tensors(file.path), info)
-    written.path.with_suffix(".md").write_text(model_card(written), encoding="utf-8")
-
-
-def _text(name: str, means: dict[str, Mean]) -> str:
-    lines = [
-        f"  {figure:<22} {mean.value:8.4f}   {mean.low:.4f} to {mean.high:.4f}   {mean.images} images"
-        for figure, mean in means.items()
-    ]
-    return "\n".join([name, *lines])

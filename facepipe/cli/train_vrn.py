@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
-from facepipe.progress import progress
+from facepipe.progress import share_progress
 from facepipe.vrn.architectures import TRAINABLE
 
 if TYPE_CHECKING:
@@ -101,25 +99,11 @@ def vrn(
             "command": _command(plan, init),
             "device": f"{device}, {threads} thread{'s' if threads > 1 else ''}",
         }
-        with _shown(plan, ranks.first) as tell:
+        shown = (plan.steps, plan.minutes) if ranks.first else (0, 0.0)
+        with share_progress(*shown) as tell:
             file = train_weights(plan, setting, out, initial, described, tell, _report)
         if file is not None:
             click.echo(f"{file.path}\n{file.path.with_suffix('.md')}\n{setting.history}")
-
-
-@contextmanager
-def _shown(plan: TrainingPlan, first: bool) -> Iterator[Callable[[float], None]]:
-    """Progress in steps or seconds, told as shares of the whole; of the first rank only."""
-    total = plan.steps or round(60 * plan.minutes)
-    shown = 0
-    with progress("steps" if plan.steps else "seconds", total if first else 0) as advance:
-
-        def tell(done: float) -> None:
-            nonlocal shown
-            advance(int(done * total) - shown)
-            shown = int(done * total)
-
-        yield tell
 
 
 def _report(row: Row) -> None:

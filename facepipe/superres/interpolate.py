@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from facepipe.conventions import NETWORK_PX
 from facepipe.errors import UsageError
+from facepipe.registry import unknown
 from facepipe.superres.base import SuperResolver
 
 
@@ -72,3 +73,15 @@ INTERPOLATIONS = (
     Interpolation("bicubic", cv2.INTER_CUBIC),
     Interpolation("lanczos", cv2.INTER_LANCZOS4),
 )
+
+
+def get_interpolation(name: str) -> Interpolation:
+    """Return the interpolation of a name.
+
+    Raises:
+        UsageError: there is none of that name.
+    """
+    for interpolation in INTERPOLATIONS:
+        if interpolation.name == name:
+            return interpolation
+    raise unknown("interpolation", name, [interpolation.name for interpolation in INTERPOLATIONS])

@@ -51,24 +51,23 @@ class Material:
     held_out: Sequence[Image8] = ()
 
     def square(self, generator: np.random.Generator) -> Image8:
-        """Cut a square of random place and size (at least 128 px), flipped and turned at random."""
+        """Cut a square of random place and size (at least 128 px): a view, for reading only."""
         use_faces = bool(self.faces) and generator.random() < FACE_SHARE
         pool = self.faces if use_faces else self.photographs
         image = pool[int(generator.integers(len(pool)))]
         largest = min(image.shape[:2])
         side = round(NETWORK_PX * (largest / NETWORK_PX) ** generator.random())
         y, x = (int(generator.integers(extent - side + 1)) for extent in image.shape[:2])
-        square = np.rot90(image[y : y + side, x : x + side], int(generator.integers(4)))
-        return np.ascontiguousarray(square[:, ::-1] if generator.random() < 0.5 else square)
+        return image[y : y + side, x : x + side]
 
 
-def load_material(faces: Path | None) -> Material:
-    """Read the free photographs, and the faces of a folder if one is named.
+def load_material(faces: Path | None, more_photographs: Path | None = None) -> Material:
+    """Read the free photographs, those of a folder, and the faces of another one, where they are named.
 
     Raises:
-        UsageError: the folder holds no usable image of 128 px or more.
+        UsageError: a folder holds no usable image of 128 px or more.
     """
-    photographs = []
+    photographs = read_folder(more_photographs) if more_photographs else []
     for resource in FREE_PHOTOGRAPHS:
         package, _, name = resource.partition("/")
         data = importlib.resources.files(package).joinpath(name).read_bytes()

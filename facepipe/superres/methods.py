@@ -16,7 +16,7 @@ from facepipe.registry import unknown
 from facepipe.superres.base import Method
 from facepipe.superres.interpolate import INTERPOLATIONS
 from facepipe.superres.networks import FilePathMethod, WeightsFamily, WeightsMethod
-from facepipe.weights import WeightsFile, find_weights, list_weights
+from facepipe.weights import WeightsFile, find_weights, list_weights, open_weights
 
 FILE_PREFIX = "file:"
 
@@ -40,6 +40,23 @@ def get_method(name: str) -> Method:
     if members:
         return WeightsFamily(name, tuple(WeightsMethod(member.path.stem, member) for member in members))
     raise unknown("method", name, [*known_methods(), f"{FILE_PREFIX}PATH"])
+
+
+def open_network(name_or_file: str) -> WeightsMethod:
+    """Return the network of a name, or that of a weights file (`*.safetensors`) which was not imported.
+
+    Raises:
+        UsageError: there is none of that name, or it is an interpolation or a family of several scales.
+        WeightsError: the weights are damaged, of another kind or of an unknown architecture.
+    """
+    if name_or_file.endswith(".safetensors"):
+        file = open_weights(Path(name_or_file))
+        return WeightsMethod(file.info.name, file)
+    method = get_method(name_or_file)
+    if not isinstance(method, WeightsMethod):
+        single = ", ".join(weights.path.stem for weights in list_weights("superres"))
+        raise UsageError(f"{name_or_file}: weights of one scale are needed here, such as {single}")
+    return method
 
 
 def known_methods() -> list[str]:

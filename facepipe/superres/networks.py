@@ -10,11 +10,9 @@ from pathlib import Path
 
 from facepipe.conventions import NETWORK_PX
 from facepipe.errors import UsageError, WeightsError
+from facepipe.superres.architectures import ARCHITECTURES
 from facepipe.superres.base import Method, SuperResolver
 from facepipe.weights import WeightsFile, is_weights, open_weights
-
-ARCHITECTURES = ("espcn",)
-"""Every architecture that weights of kind 'superres' may have."""
 
 # Raised when the way from weights to images changes, so that old runs are not mixed with new ones.
 _REVISION = 1
@@ -35,10 +33,11 @@ class WeightsMethod:
     def __post_init__(self) -> None:
         """Refuse weights that no code here can run."""
         info = self.file.info
-        if info.kind != "superres" or info.architecture not in ARCHITECTURES or info.scale is None:
+        known = [architecture.name for architecture in ARCHITECTURES]
+        if info.kind != "superres" or info.architecture not in known or info.scale is None:
             raise WeightsError(
                 f"{self.file.path}: kind {info.kind!r}, architecture {info.architecture!r}, scale "
-                f"{info.scale}: expected a super-resolver of {', '.join(ARCHITECTURES)} with a scale"
+                f"{info.scale}: expected a super-resolver of {', '.join(known)} with a scale"
             )
 
     def fits(self, low_px: int) -> bool:
@@ -67,9 +66,9 @@ class WeightsMethod:
 
 @functools.lru_cache(maxsize=16)
 def _built(fingerprint: str, file: WeightsFile, device: str) -> SuperResolver:  # noqa: ARG001
-    from facepipe.superres.espcn import EspcnResolver
+    from facepipe.superres.build import build_resolver
 
-    return EspcnResolver(file, device)
+    return build_resolver(file, device)
 
 
 @dataclass(frozen=True)

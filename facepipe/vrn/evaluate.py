@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, fields, replace
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, fields, replace
 from itertools import pairwise
 
 import cv2
@@ -18,11 +18,11 @@ from facepipe.faces.head import load_head
 from facepipe.faces.seeds import face_seed
 from facepipe.metrics.faces import INNER_LANDMARKS, MIN_LANDMARKS, depth_at
 from facepipe.metrics.geometry import front_surface_errors, volume_iou
+from facepipe.metrics.intervals import Mean, mean_of
 from facepipe.truth import Truth
 from facepipe.volume import front_depth
 from facepipe.vrn.base import VolumeRegressor
 
-RESAMPLES = 2000
 LOW_DEGRADATION = "area"
 YAW_LIMITS_DEG = (0.0, 30.0, 60.0, math.inf)
 TONE_LIMITS = (0.0, 0.33, 0.67, math.inf)
@@ -74,22 +74,6 @@ class Figures:
     flat_depth_error: float | None = None
     landmark_correlation: float | None = None
     hull_coverage: float | None = None
-
-
-@dataclass(frozen=True)
-class Mean:
-    """A mean over images.
-
-    Attributes:
-        value: the mean.
-        low, high: its 95 % interval, by bootstrap over images.
-        images: how many images have the figure.
-    """
-
-    value: float
-    low: float
-    high: float
-    images: int
 
 
 def factory_cases(count: int, geometry: VolumeGeometry, low_px: Sequence[int] = ()) -> Iterator[Case]:
@@ -172,13 +156,6 @@ def summarise(figures: Sequence[Figures]) -> dict[str, Mean]:
     return means
 
 
-def mean_of(values: NDArray[np.float64]) -> Mean:
-    """The mean of values (N,), N > 0, with its interval."""
-    draws = np.random.default_rng(0).integers(len(values), size=(RESAMPLES, len(values)))
-    low, high = np.quantile(values[draws].mean(axis=1), (0.025, 0.975))
-    return Mean(float(values.mean()), float(low), float(high), len(values))
-
-
 def groups(results: Sequence[tuple[Case, Figures]]) -> dict[str, dict[str, Mean]]:
     """Means for all references, for ranges of their |yaw| and skin tone where known, for low resolutions."""
     references = [(case, figures) for case, figures in results if case.low_px is None]
@@ -212,17 +189,3 @@ def _range(title: str, low: float, high: float, limits: Sequence[float]) -> str:
     if low == limits[0]:
         return f"{title} below {high:g}"
     return f"{title} from {low:g}" if high == limits[-1] else f"{title} {low:g} to {high:g}"
-
-
-def plain(means: Mapping[str, Mean]) -> dict[str, object]:
-    """Means as plain values: value, interval and number of images."""
-    return {
-        name: {key: round(value, 4) for key, value in asdict(mean).items()} for name, mean in means.items()
-    }
-
-
-def text(means: Mapping[str, Mean]) -> dict[str, str]:
-    """Means as text for a model card."""
-    return {name: f"{mean.value:.3f} ({mean.low:.3f} to {mean.high:.3f})" for name, mean in means.items()} | {
-        "images": str(max(mean.images for mean in means.values()))
-    }

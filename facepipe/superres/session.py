@@ -1,0 +1,106 @@
+"""A whole training of a super-resolver: from a plan to weights with a model card."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from facepipe.errors import UsageError
+from facepipe.metrics.intervals import text
+from facepipe.superres.build import build_resolver, get_builder
+from facepipe.superres.evaluate import compare, make_pairs
+from facepipe.superres.material import FACE_SHARE, Image8, Material
+from facepipe.superres.plan import TrainingPlan
+from facepipe.superres.train import Row, Setting, Trainer
+from facepipe.weights import Tensors, WeightsFile, load_tensors, model_card
+
+NOT_FIT_FOR = (
+    "telling who somebody is: what it adds is what is likely, not what was there; undoing a degradation "
+    "other than its own"
+)
+
+
+def initial_tensors(file: WeightsFile, plan: TrainingPlan) -> Tensors:
+    """Tensors of other weights of the same architecture to start from.
+
+    Those of another scale keep all but the last convolution, whose channels are the pixels of a block: each
+    new pixel starts as the nearest one of the old block.
+
+    Raises:
+        UsageError: they are of another architecture or of another size.
+    """
+    arguments = {key: value for key, value in file.info.arguments.items() if key != "scale"}
+    if file.info.architecture != plan.arch or arguments != dict(plan.architecture.arguments):
+        raise UsageError(
+            f"--init {file.info.name}: architecture {file.info.architecture} with {arguments}; needed is "
+            f"{plan.arch} with {dict(plan.architecture.arguments)}"
+        )
+    tensors = load_tensors(file.path)
+    old_scale = file.info.arguments["scale"]
+    if old_scale == plan.scale:
+        return tensors
+    places = [(2 * pixel + 1) * old_scale // (2 * plan.scale) for pixel in range(plan.scale)]
+    resized = dict(tensors)
+    # Weights files keep their tensors by name, so the order is that of the network.
+    for key in list(get_builder(plan.arch).network(**file.info.arguments).state_dict())[-2:]:
+        tensor = tensors[key]
+        block = tensor.reshape(-1, old_scale, old_scale, *tensor.shape[1:])
+        resized[key] = block[:, places][:, :, places].reshape(-1, *tensor.shape[1:])
+    return resized
+
+
+def train_weights(
+    plan: TrainingPlan,
+    material: Material,
+    setting: Setting,
+    photos: Mapping[str, Sequence[Image8]],
+    initial: WeightsFile | None,
+    described: dict[str, Any],
+    tell: Callable[[float], None],
+    report: Callable[[Row], None],
+) -> WeightsFile:
+    """Train to the end of a plan and write weights and card beside the checkpoint.
+
+    Args:
+        plan: what to train.
+        material: what to train on.
+        setting: how.
+        photos: images to measure on, by what to call them in the card.
+        initial: weights to start from, None for those of the architecture.
+        described: what the card shall say beyond the plan, such as command and hardware.
+        tell: called after each step with the share of the plan that is done.
+        report: called with each row of the history.
+
+    Raises:
+        UsageError: the checkpoint belongs to another plan, the initial weights do not fit, or the loss is no
+            number any more.
+        WeightsError: the checkpoint is damaged.
+    """
+    trainer = Trainer(plan, material, setting, initial_tensors(initial, plan) if initial else None)
+    trainer.run(tell, report)
+    training = {
+        **described,
+        "loss": "squared error",
+        "photographs": len(material.photographs),
+        "rendered_faces": len(material.faces),
+        "share_of_faces": FACE_SHARE if material.faces else 0.0,
+        "steps": trainer.step,
+        "patches_seen": trainer.step * plan.batch,
+        "seconds": round(trainer.seconds),
+        "not_fit_for": NOT_FIT_FOR,
+    }
+    if initial is not None:
+        training["started_from"] = f"{initial.info.name}, sha256 {initial.sha256}"
+    folder = setting.checkpoint.parent
+    file = trainer.save_weights(folder, training, {})
+    sets = {name: images for name, images in photos.items() if images}
+    if material.held_out:
+        sets = {"faces held out": material.held_out, **sets}
+    resolver = build_resolver(file, "cpu")
+    figures = {
+        name: text(compare(resolver, make_pairs(images, plan.degradation, plan.scale)))
+        for name, images in sets.items()
+    }
+    file = trainer.save_weights(folder, training, figures)
+    file.path.with_suffix(".md").write_text(model_card(file), encoding="utf-8")
+    return file
