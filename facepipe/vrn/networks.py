@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+import torch
 from torch import nn
 
 from facepipe.errors import WeightsError
 from facepipe.vrn.hourglass import HourglassNetwork
 from facepipe.vrn.published import ThirdsNetwork, VrnNetwork
+from facepipe.weights import Tensors
 
 NETWORKS: dict[str, type[nn.Module]] = {
     "hourglass": HourglassNetwork,
@@ -34,3 +36,27 @@ def build_network(architecture: str, arguments: Mapping[str, Any]) -> nn.Module:
         return NETWORKS[architecture](**arguments)
     except TypeError as error:
         raise WeightsError(f"architecture {architecture!r} with {dict(arguments)}: {error}") from error
+
+
+def check_fit(tensors: Tensors, architecture: str, arguments: Mapping[str, Any], name: str) -> None:
+    """Check that tensors are a network's, each of them once and of its shape.
+
+    Counters of batches, which old checkpoints lack, may be missing.
+
+    Raises:
+        WeightsError: one is missing, too many or of another shape.
+    """
+    with torch.device("meta"):
+        expected = {
+            key: tuple(value.shape)
+            for key, value in build_network(architecture, arguments).state_dict().items()
+        }
+    needed = {key for key in expected if not key.endswith("num_batches_tracked")}
+    for key in sorted(needed - tensors.keys())[:1]:
+        raise WeightsError(f"{name}: it has no tensor for {key} of architecture {architecture!r}")
+    for key, tensor in tensors.items():
+        if tensor.shape != expected.get(key):
+            raise WeightsError(
+                f"{name}: a tensor of shape {tensor.shape} for {key}, where architecture {architecture!r} "
+                f"has {expected.get(key, 'none')}"
+            )

@@ -7,11 +7,15 @@ Both read RGB in [-1, 1] and return logits. Sources: the layer lists of the publ
 
 from __future__ import annotations
 
+from typing import Literal
+
 import torch
 from torch import nn
 from torch.nn import functional
 
 from facepipe.vrn.hourglass import ResidualBlock, StackedNetwork, StackedStage
+
+Nesting = Literal["coarse", "fine"]
 
 
 def _blocks(count: int, channels: int) -> nn.Sequential:
@@ -102,23 +106,32 @@ class VrnHourglass(nn.Module):
     """An hourglass with three residual blocks at each place and one more after each addition.
 
     Args:
-        depth: levels; the side must be divisible by 2**depth.
+        depth: levels.
         channels: channels in and out.
+        nested: where the next level stands. 'coarse': between the blocks that see the halved image, as in
+            Newell's paper; the side must be divisible by 2**depth. 'fine': behind the blocks that see the
+            image as it is, as in the checkpoint of 2017, which so halves it once only, at every level anew.
     """
 
-    def __init__(self, depth: int, channels: int) -> None:
+    def __init__(self, depth: int, channels: int, nested: Nesting = "coarse") -> None:
         super().__init__()
+        self.fine = nested == "fine" and depth > 1
         self.skip = _blocks(3, channels)
         self.down = _blocks(3, channels)
-        self.inner = VrnHourglass(depth - 1, channels) if depth > 1 else _blocks(3, channels)
+        self.inner = VrnHourglass(depth - 1, channels, nested) if depth > 1 else _blocks(3, channels)
         self.up = _blocks(3, channels)
         self.after = ResidualBlock(channels, channels, bias=True)
 
     def forward(self, features: torch.Tensor) -> torch.Tensor:
         """Map (N, channels, h, w) to the same shape."""
-        coarse = self.up(self.inner(self.down(functional.max_pool2d(features, 2))))
-        coarse = functional.interpolate(coarse, scale_factor=2.0, mode="nearest")
-        return self.after(self.skip(features) + coarse)
+        skipped = self.skip(features)
+        coarse = self.down(functional.max_pool2d(features, 2))
+        if self.fine:
+            skipped = self.inner(skipped)
+        else:
+            coarse = self.inner(coarse)
+        coarse = functional.interpolate(self.up(coarse), scale_factor=2.0, mode="nearest")
+        return self.after(skipped + coarse)
 
 
 class VrnNetwork(nn.Module):
@@ -131,9 +144,17 @@ class VrnNetwork(nn.Module):
         stages: number of hourglasses.
         depth: levels of each hourglass.
         slices: slices of the volume.
+        nested: where the levels stand in one another, see `VrnHourglass`; 'fine' in the checkpoint of 2017.
     """
 
-    def __init__(self, channels: int = 256, stages: int = 2, depth: int = 4, slices: int = 200) -> None:
+    def __init__(
+        self,
+        channels: int = 256,
+        stages: int = 2,
+        depth: int = 4,
+        slices: int = 200,
+        nested: Nesting = "coarse",
+    ) -> None:
         super().__init__()
         self.stem = nn.Sequential(
             nn.Conv2d(3, 64, 7, stride=2, padding=3),
@@ -145,7 +166,7 @@ class VrnNetwork(nn.Module):
             ResidualBlock(128, channels, bias=True),
         )
         self.stages = nn.ModuleList(
-            nn.Sequential(VrnHourglass(depth, channels), *_linear(channels), *_linear(channels))
+            nn.Sequential(VrnHourglass(depth, channels, nested), *_linear(channels), *_linear(channels))
             for _ in range(stages)
         )
         self.head = nn.Sequential(*_linear(channels))

@@ -10,15 +10,17 @@ from torch.nn import functional
 from facepipe.conventions import NETWORK_PX, VolumeGeometry
 from facepipe.errors import UsageError
 from facepipe.inference import load_module, open_device, run_batched
+from facepipe.vrn.image_norm import use_image_statistics
 from facepipe.vrn.networks import build_network
+from facepipe.vrn.usage import INPUT_SCALES, OWN, Usage, usage_of
 from facepipe.weights import WeightsFile, load_tensors
 
 
 class HourglassRegressor:
     """A loaded hourglass network.
 
-    Logits are brought from the network's grid to the volume's by bilinear interpolation (pixel centres
-    at half-integers), then p = sigmoid, then uint8 = round(255 p).
+    Logits are brought from the network's grid to the volume's by bilinear interpolation, then p = sigmoid,
+    then uint8 = round(255 p). Input, batch norm and interpolation are as the weights' `usage` says.
 
     Args:
         file: weights of one of `networks.NETWORKS`.
@@ -35,8 +37,11 @@ class HourglassRegressor:
         self._geometry = geometry
         self._device_name = device
         self._device = open_device(device)
+        self._usage = usage_of(file)
         network = build_network(file.info.architecture, file.info.arguments)
         load_module(network, load_tensors(file.path), str(file.path))
+        if self._usage.batch_norm == "per-image":
+            use_image_statistics(network)
         self._network = network.to(self._device)
 
     def __reduce__(self) -> tuple[type[HourglassRegressor], tuple[WeightsFile, VolumeGeometry, str]]:
@@ -56,21 +61,27 @@ class HourglassRegressor:
 
     def _forward(self, images: torch.Tensor) -> torch.Tensor:
         side = self._geometry.size
-        return to_occupancy(self._network(to_input(images, side))[-1], side)
+        logits = self._network(to_input(images, side, self._usage))[-1]
+        return to_occupancy(logits, side, self._usage)
 
 
-def to_input(images: torch.Tensor, side: int) -> torch.Tensor:
-    """Bring uint8 RGB (N, H, W, 3) to what hourglass networks read: float32 (N, 3, side, side) in -1..1.
+def to_input(images: torch.Tensor, side: int, usage: Usage = OWN) -> torch.Tensor:
+    """Bring uint8 RGB (N, H, W, 3) to what hourglass networks read: float32 (N, 3, side, side).
 
     A network sees images as large as the volumes that it gives; others are interpolated bilinearly.
     """
-    scaled = images.permute(0, 3, 1, 2).float() / 127.5 - 1
+    divisor, shift = INPUT_SCALES[usage.input_range]
+    scaled = images.permute(0, 3, 1, 2).float() / divisor + shift
+    if usage.channel_order == "bgr":
+        scaled = scaled.flip(1)
     if scaled.shape[2:] == (side, side):
         return scaled
     return functional.interpolate(scaled, size=(side, side), mode="bilinear", align_corners=False)
 
 
-def to_occupancy(logits: torch.Tensor, side: int) -> torch.Tensor:
+def to_occupancy(logits: torch.Tensor, side: int, usage: Usage = OWN) -> torch.Tensor:
     """Bring float logits (N, D, h, w) to uint8 occupancy (N, D, side, side)."""
-    logits = functional.interpolate(logits, size=(side, side), mode="bilinear", align_corners=False)
+    logits = functional.interpolate(
+        logits, size=(side, side), mode="bilinear", align_corners=usage.upsampling == "corners"
+    )
     return logits.sigmoid_().mul_(255).round_().to(torch.uint8)

@@ -20,21 +20,25 @@ from facepipe.weights.files import (
     shipped_folder,
 )
 from facepipe.weights.foreign import read_foreign
+from facepipe.weights.torch7 import TorchObject, is_torch7, read_torch7
 
 __all__ = [
     "Tensors",
+    "TorchObject",
     "WeightsFile",
     "WeightsInfo",
     "broken_weights",
     "check_name",
     "find_weights",
     "imported_folder",
+    "is_torch7",
     "is_weights",
     "list_weights",
     "load_tensors",
     "model_card",
     "open_weights",
     "read_foreign",
+    "read_torch7",
     "save_weights",
     "shipped_folder",
 ]

@@ -51,6 +51,7 @@ class WeightsInfo:
         degradation: the degradation that it was trained to undo, or '' where it does not apply.
         colour: how colour is handled, in the words of the architecture's module.
         geometry: for a regressor, the fields of `conventions.VolumeGeometry` of its volumes.
+        usage: how a regressor is run where that differs from what facepipe trains, see `vrn.usage`.
         licence: SPDX identifier or a sentence.
         source: where the weights come from.
         training: command, seed, seconds, data and whatever else describes the training.
@@ -66,6 +67,7 @@ class WeightsInfo:
     degradation: str = ""
     colour: str = ""
     geometry: Mapping[str, Any] | None = None
+    usage: Mapping[str, Any] = field(default_factory=dict)
     licence: str = ""
     source: str = ""
     training: Mapping[str, Any] = field(default_factory=dict)
@@ -220,7 +222,7 @@ def _parse_info(path: Path, text: str) -> WeightsInfo:
         raise WeightsError(f"{path}: its facepipe description is incomplete or of a newer version")
     info = WeightsInfo(**values)
     texts = (info.name, info.architecture, info.degradation, info.colour, info.licence, info.source)
-    tables = (info.arguments, info.training, info.figures, info.geometry or {})
+    tables = (info.arguments, info.usage, info.training, info.figures, info.geometry or {})
     scale_ok = info.scale is None or (type(info.scale) is int and 1 <= info.scale <= 64)
     if (
         info.kind not in get_args(Kind)
@@ -269,8 +271,11 @@ def tensors_sha256(tensors: Tensors) -> str:
 def save_weights(path: Path, tensors: Tensors, info: WeightsInfo) -> WeightsFile:
     """Write a weights file under a temporary name and rename it; equal input gives equal bytes."""
     arrays = {name: np.ascontiguousarray(tensors[name]) for name in sorted(tensors)}
+    described = asdict(info)
+    if not info.usage:  # facepipe of before this field reads the file too
+        del described["usage"]
     metadata = {
-        _INFO_KEY: json.dumps(asdict(info), sort_keys=True, ensure_ascii=False),
+        _INFO_KEY: json.dumps(described, sort_keys=True, ensure_ascii=False),
         _DIGEST_KEY: tensors_sha256(arrays),
     }
     path.parent.mkdir(parents=True, exist_ok=True)

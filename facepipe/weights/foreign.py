@@ -51,13 +51,7 @@ def read_foreign(path: Path) -> dict[str, NDArray[Any]]:
     Raises:
         WeightsError: the file is missing, truncated, unsafe, absurdly large or of another format.
     """
-    try:
-        size = path.stat().st_size
-        if size > MAX_FILE_BYTES:
-            raise WeightsError(f"{path}: {size} bytes, at most {MAX_FILE_BYTES} are read")
-        data = path.read_bytes()
-    except OSError as error:
-        raise WeightsError(f"{path}: cannot be read ({error.strerror or error})") from error
+    data = read_limited(path)
     if data.startswith(b"PK\x03\x04"):
         root, storages = _read_zip(data, str(path))
     elif data.startswith(b"\x80"):
@@ -65,11 +59,26 @@ def read_foreign(path: Path) -> dict[str, NDArray[Any]]:
     elif data[8:9] == b"{":
         return load_tensors(path)
     else:
-        raise WeightsError(f"{path}: neither a PyTorch checkpoint nor safetensors")
-    tensors = _Materialiser(storages, 2 * size, str(path)).all(_named_tensors(root, str(path)))
+        raise WeightsError(f"{path}: neither a PyTorch checkpoint nor safetensors nor a binary Torch7 file")
+    tensors = _Materialiser(storages, 2 * len(data), str(path)).all(_named_tensors(root, str(path)))
     if not tensors:
         raise WeightsError(f"{path}: there are no tensors in it")
     return tensors
+
+
+def read_limited(path: Path) -> bytes:
+    """Read a whole file of at most `MAX_FILE_BYTES`.
+
+    Raises:
+        WeightsError: it is missing, unreadable or larger.
+    """
+    try:
+        size = path.stat().st_size
+        if size > MAX_FILE_BYTES:
+            raise WeightsError(f"{path}: {size} bytes, at most {MAX_FILE_BYTES} are read")
+        return path.read_bytes()
+    except OSError as error:
+        raise WeightsError(f"{path}: cannot be read ({error.strerror or error})") from error
 
 
 def _read_legacy(data: bytes, name: str) -> tuple[Any, dict[str, bytes]]:
