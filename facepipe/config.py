@@ -67,7 +67,10 @@ class BenchConfig(BaseModel):
     )
     filling: str = Field("exact", description="How dense truth is filled: exact, columns-2019.")
     seed: int = Field(0, ge=0, description="Seed of the random degradations.")
-    cluster: str = Field("local", description="'local' or the address of a Dask scheduler.")
+    cluster: str = Field(
+        "local", description="'local', 'slurm', 'kubernetes', or the address of a Dask scheduler."
+    )
+    cluster_config: Path | None = Field(None, description="YAML file of what to ask Slurm or Kubernetes for.")
     workers: int | None = Field(None, ge=1, description="Local worker processes; default: all cores.")
     shard_size: int = Field(16, ge=1, le=256, description="Samples in a shard.")
     keep: Literal["all", "scores"] = Field("all", description="Keep arrays, or only tables.")

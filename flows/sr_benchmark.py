@@ -7,7 +7,7 @@ from typing import Literal
 
 from prefect import flow
 
-from facepipe.cluster import open_cluster
+from facepipe.cluster import check_cluster, open_cluster
 from facepipe.config import make_config
 from facepipe.runner import is_complete, waves
 from facepipe.store import RunStore
@@ -33,6 +33,7 @@ def sr_benchmark(
     filling: str = "exact",
     seed: int = 0,
     cluster: str = "local",
+    cluster_config: Path | None = None,
     workers: int | None = None,
     shard_size: int = 16,
     keep: Literal["all", "scores"] = "all",
@@ -44,11 +45,12 @@ def sr_benchmark(
     Returns the run's folder.
     """
     config = make_config(dict(locals()), "parameters")
+    check_cluster(config.cluster, config.cluster_config)
     with RunStore(config.folder).lock():
         store = prepare(config)
-        if not is_complete(store):
-            with open_cluster(config.cluster, config.workers) as address:
                 verify(store, address)
+        if not is_complete(store):
+            with open_cluster(config.cluster, config.workers, config.cluster_config) as address:
                 ingest(store, address)
                 for wave in waves(store):
                     for stage in (degrade, restore, regress, score):

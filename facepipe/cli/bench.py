@@ -35,17 +35,18 @@ def bench(config_file: Path | None, dry_run: bool, **options: Any) -> None:
 
 def _run(config: BenchConfig) -> None:
     from facepipe import runner
-    from facepipe.cluster import open_cluster
+    from facepipe.cluster import check_cluster, open_cluster
     from facepipe.plan import STAGES
     from facepipe.progress import progress
     from facepipe.store import RunStore
 
+    check_cluster(config.cluster, config.cluster_config)
     with RunStore(config.folder).lock():
         store = runner.prepare(config)
         if not runner.is_complete(store):
-            with open_cluster(config.cluster, config.workers) as address:
                 with progress("verify", runner.samples_to_verify(store)) as advance:
                     runner.verify(store, address, _counting(advance))
+            with open_cluster(config.cluster, config.workers, config.cluster_config) as address:
                 with progress("ingest", runner.candidates_to_do(store)) as advance:
                     runner.run_ingest(store, address, _counting(advance))
                 all_waves = runner.waves(store)

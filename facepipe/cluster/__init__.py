@@ -1,0 +1,121 @@
+"""Where units run: a local cluster of processes, a scheduler that the user names, Slurm or Kubernetes."""
+
+from __future__ import annotations
+
+import logging
+import os
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import dask
+from distributed import Client, LocalCluster
+
+from facepipe.cluster.file import read_kubernetes_file, read_slurm_file
+from facepipe.cluster.kubernetes import open_kubernetes
+from facepipe.cluster.settings import CONFIG, WORKER_ENVIRONMENT
+from facepipe.cluster.slurm import open_slurm
+from facepipe.errors import EnvironmentTroubleError, UsageError
+
+__all__ = ["CONFIG", "WORKER_ENVIRONMENT", "check_cluster", "connect", "open_cluster"]
+
+CONNECT_TIMEOUT = "20s"
+
+
+def check_cluster(where: str, cluster_config: Path | None) -> None:
+    """Refuse a choice of cluster that cannot be meant, before anything is written.
+
+    Raises:
+        UsageError: as `open_cluster`, as far as that can be said from the words and the file.
+    """
+    if where in ("slurm", "kubernetes"):
+        if cluster_config is None:
+            raise UsageError(f"--cluster {where} needs --cluster-config FILE; deploy/ has an example")
+        (read_slurm_file if where == "slurm" else read_kubernetes_file)(cluster_config)
+        return
+    if cluster_config is not None:
+        raise UsageError(f"--cluster-config is for --cluster slurm and kubernetes, not for {where!r}")
+    if where != "local" and "://" not in where:
+        raise UsageError(
+            f"cluster {where!r}: expected 'local', 'slurm', 'kubernetes' or an address such as tcp://host:8786"
+        )
+
+
+@contextmanager
+def open_cluster(where: str, workers: int | None, cluster_config: Path | None = None) -> Iterator[str]:
+    """Start or find a cluster.
+
+    Args:
+        where: 'local', 'slurm', 'kubernetes', or the address of a running scheduler such as
+            ``tcp://host:8786``.
+        workers: worker processes of a local cluster; None takes one for each core.
+        cluster_config: what to ask Slurm or Kubernetes for.
+
+    Yields:
+        The scheduler's address.
+
+    Raises:
+        UsageError: the choice has no known form, its file is wrong, or a program or package is missing.
+        EnvironmentTroubleError: no worker came in time.
+    """
+    check_cluster(where, cluster_config)
+    _quiet()
+    if where == "slurm" and cluster_config:
+        with open_slurm(read_slurm_file(cluster_config)) as address:
+            yield address
+    elif where == "kubernetes" and cluster_config:
+        with open_kubernetes(*read_kubernetes_file(cluster_config)) as address:
+            yield address
+    elif where == "local":
+        with _open_local(workers) as address:
+            yield address
+    else:
+        yield where
+
+
+@contextmanager
+def _open_local(workers: int | None) -> Iterator[str]:
+    with dask.config.set(CONFIG), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Port .* is already in use")
+        cluster = LocalCluster(
+            n_workers=workers or len(os.sched_getaffinity(0)),
+            threads_per_worker=1,
+            processes=True,
+            dashboard_address="127.0.0.1:0",
+            host="127.0.0.1",
+            silence_logs=logging.CRITICAL,
+        )
+        with cluster:
+            yield cluster.scheduler_address
+
+
+@contextmanager
+def connect(address: str) -> Iterator[Client]:
+    """Connect to a scheduler.
+
+    Raises:
+        EnvironmentTroubleError: nobody answers there, or it has no workers.
+    """
+    with dask.config.set(CONFIG):
+        try:
+            client = Client(address, set_as_default=False, timeout=CONNECT_TIMEOUT)
+        except (OSError, ValueError) as error:
+            raise EnvironmentTroubleError(
+                f"no Dask scheduler answers at {address}: {error}; start one with `dask scheduler`"
+            ) from error
+        try:
+            client.wait_for_workers(1, timeout=60)
+            client.forward_logging("facepipe", level=logging.INFO)
+            yield client
+        except TimeoutError as error:
+            raise EnvironmentTroubleError(f"the scheduler at {address} has no workers") from error
+        finally:
+            client.close()
+
+
+def _quiet() -> None:
+    """Let the cluster speak through exceptions; its own messages would fill the terminal."""
+    for name in list(logging.root.manager.loggerDict):
+        if name.split(".")[0] == "distributed":
+            logging.getLogger(name).setLevel(logging.CRITICAL)
