@@ -15,6 +15,7 @@ from facepipe.degrade import DEGRADATIONS
 from facepipe.errors import UsageError
 from facepipe.filling import FILLINGS
 from facepipe.registry import did_you_mean, unknown
+from facepipe.vrn.backends import Backend
 
 IDENTITY_FIELDS = (
     "dataset",
@@ -24,6 +25,7 @@ IDENTITY_FIELDS = (
     "low_px",
     "methods",
     "regressors",
+    "backend",
     "limit",
     "subsets",
     "split",
@@ -55,6 +57,7 @@ class BenchConfig(BaseModel):
     low_px: tuple[int, ...] = Field((16, 32, 64), description="Sides of the low-resolution images, px.")
     methods: tuple[str, ...] = Field(("all",), description="Super-resolution methods, 'all', file:PATH.")
     regressors: tuple[str, ...] = Field(("vrn-compact",), description="Volumetric regressors, 'all', 'none'.")
+    backend: Backend = Field("torch", description="What runs regressors on the CPU; openvino is faster.")
     limit: int | None = Field(None, ge=1, description="Take only the first samples.")
     subsets: tuple[str, ...] = Field((), description="Take only these subsets of the data set.")
     split: Literal["training", "validation", "test"] | None = Field(

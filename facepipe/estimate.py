@@ -80,7 +80,7 @@ def _trial(spec: RunSpec) -> dict[str, float]:
     per_image = _timed(lambda: stages.score_images(images[0], images[1], False))[1]
     cost["score"] = per_image * len(spec.score_conditions())
     for name, geometry in spec.regressors.items():
-        network = get_regressor(name).build()
+        network = get_regressor(name).build(backend=spec.backend)
         network(images)
         volumes, seconds = _timed(lambda network=network: network(images))
         n_conditions = sum(condition.regressor == name for condition in spec.regress_conditions())

@@ -11,6 +11,7 @@ from facepipe.conventions import NETWORK_PX, VOLUME_DEPTH, VolumeGeometry
 from facepipe.datasets.base import Dataset
 from facepipe.store import array_name
 from facepipe.superres.methods import get_method
+from facepipe.vrn.backends import Backend
 
 STAGES = ("ingest", "degrade", "restore", "regress", "score")
 
@@ -97,6 +98,7 @@ class RunSpec:
         seed: seed of random degradations.
         degradations, low_px, methods: the axes, resolved.
         regressors: name -> geometry of its volumes; empty for images only.
+        backend: what runs them.
         shard_size: samples in a shard.
         n_candidates: images listed.
         n_samples: images accepted; 0 before ingest.
@@ -112,6 +114,7 @@ class RunSpec:
     low_px: tuple[int, ...]
     methods: tuple[str, ...]
     regressors: Mapping[str, VolumeGeometry]
+    backend: Backend
     shard_size: int
     n_candidates: int
     n_samples: int = 0

@@ -25,6 +25,7 @@ from facepipe.errors import RunConflictError, UsageError
 from facepipe.plan import RunSpec
 from facepipe.store import RunStore, file_digest, write_table
 from facepipe.superres.methods import get_method, resolve_methods
+from facepipe.vrn.backends import PACKAGES, check_backend
 from facepipe.vrn.regressors import get_regressor, resolve_regressors
 
 logger = logging.getLogger("facepipe")
@@ -105,7 +106,7 @@ def prepare(config: BenchConfig) -> RunStore:
             "regressors": list(spec.regressors),
             "counts": {"candidates": len(refs)},
             "versions": {"python": platform.python_version()}
-            | {name: installed_version(name) for name in RECORDED_VERSIONS},
+            | {name: installed_version(name) for name in (*RECORDED_VERSIONS, PACKAGES[spec.backend])},
             "machine": platform.machine(),
         }
     )
@@ -191,6 +192,7 @@ def _write_candidates(store: RunStore, refs: list[SampleRef]) -> None:
 
 
 def _resolve(config: BenchConfig) -> tuple[RunSpec, list[SampleRef], dict[str, Any]]:
+    check_backend(config.backend)
     methods = tuple(resolve_methods(config.methods, config.low_px))
     regressors = tuple(resolve_regressors(config.regressors))
     spec = _spec(config, methods, regressors)
@@ -234,6 +236,7 @@ def _spec(config: BenchConfig, methods: tuple[str, ...], regressors: tuple[str, 
         low_px=config.low_px,
         methods=methods,
         regressors={name: get_regressor(name).geometry for name in regressors},
+        backend=config.backend,
         shard_size=config.shard_size,
         n_candidates=0,
     )

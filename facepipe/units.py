@@ -142,7 +142,7 @@ def _regress(spec: RunSpec, store: RunStore, unit: Unit, skip: Reasons, device: 
     began = time.perf_counter()
     volumes = np.zeros((stop - start, *spec.regressors[condition.regressor].shape), np.uint8)
     if good:
-        volumes[good] = get_regressor(condition.regressor).build(_device(device))(images[good])
+        volumes[good] = get_regressor(condition.regressor).build(_device(device), spec.backend)(images[good])
     seconds = (time.perf_counter() - began) / max(1, len(good))
     return _write(store, unit, {condition.volume: volumes}, start, reasons, seconds)
 

@@ -31,8 +31,8 @@ class BenchJob:
 
     @property
     def gpu_stages(self) -> Collection[str]:
-        """The stages that run networks."""
-        return ("restore", "regress")
+        """The stages that run networks; OpenVINO's stay on the CPU."""
+        return ("restore",) if self.spec.backend == "openvino" else ("restore", "regress")
 
     def span(self, unit: Unit) -> tuple[int, int]:
         """First and past-the-last sample of a unit."""

@@ -11,6 +11,7 @@ from facepipe.cluster import check_cluster, open_cluster
 from facepipe.config import make_config
 from facepipe.runner import is_complete, waves
 from facepipe.store import RunStore
+from facepipe.vrn.backends import Backend
 from tasks.stages import compact, degrade, ingest, prepare, regress, report, restore, score, verify
 
 
@@ -24,6 +25,7 @@ def sr_benchmark(
     low_px: list[int] | int | str = "16,32,64",
     methods: list[str] | str = "all",
     regressors: list[str] | str = "vrn-compact",
+    backend: Backend = "torch",
     limit: int | None = None,
     subsets: list[str] | str = "",
     split: Literal["training", "validation", "test"] | None = None,

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from facepipe.conventions import VolumeGeometry
+from facepipe.vrn.backends import Backend
 
 
 class VolumeRegressor(Protocol):
@@ -34,5 +35,5 @@ class Regressor(Protocol):
     def fingerprint(self) -> str:
         """A digest of everything that determines its output (weights' sha256 included)."""
 
-    def build(self, device: str = "cpu") -> VolumeRegressor:
+    def build(self, device: str = "cpu", backend: Backend = "torch") -> VolumeRegressor:
         """Load the weights and return the callable network."""

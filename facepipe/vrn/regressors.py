@@ -13,8 +13,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from facepipe.conventions import VolumeGeometry
-from facepipe.errors import WeightsError
+from facepipe.errors import UsageError, WeightsError
 from facepipe.registry import unknown
+from facepipe.vrn.backends import Backend, check_backend
 from facepipe.vrn.base import VolumeRegressor
 from facepipe.weights import WeightsFile, find_weights, list_weights, open_weights
 
@@ -44,18 +45,35 @@ class WeightsRegressor:
         parts = [self.file.info.architecture, _REVISION, self.file.sha256, asdict(self.geometry)]
         return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
-    def build(self, device: str = "cpu") -> VolumeRegressor:
+    def build(self, device: str = "cpu", backend: Backend = "torch") -> VolumeRegressor:
         """Return the loaded network, the same object for the same weights and device in one process.
+
+        Args:
+            device: a torch device; OpenVINO runs on the CPU only.
+            backend: what runs it.
 
         Raises:
             WeightsError: the file is damaged or does not fit its architecture.
-            UsageError: the device does not exist.
+            UsageError: the device does not exist, or the backend is not installed or cannot use it.
         """
-        return _built(self.fingerprint(), self.file, self.geometry, device)
+        check_backend(backend)
+        return _built(self.fingerprint(), self.file, self.geometry, device, backend)
 
 
 @functools.lru_cache(maxsize=8)
-def _built(fingerprint: str, file: WeightsFile, geometry: VolumeGeometry, device: str) -> VolumeRegressor:  # noqa: ARG001
+def _built(
+    fingerprint: str,  # noqa: ARG001
+    file: WeightsFile,
+    geometry: VolumeGeometry,
+    device: str,
+    backend: Backend,
+) -> VolumeRegressor:
+    if backend == "openvino":
+        if device != "cpu":
+            raise UsageError(f"backend 'openvino' runs on the CPU, not on {device!r}: use --backend torch")
+        from facepipe.vrn.openvino import OpenVinoRegressor
+
+        return OpenVinoRegressor(file, geometry)
     from facepipe.vrn.volumes import HourglassRegressor
 
     return HourglassRegressor(file, geometry, device)
