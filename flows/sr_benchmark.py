@@ -50,9 +50,9 @@ def sr_benchmark(
     check_cluster(config.cluster, config.cluster_config)
     with RunStore(config.folder).lock():
         store = prepare(config)
-                verify(store, address)
         if not is_complete(store):
             with open_cluster(config.cluster, config.workers, config.cluster_config) as address:
+                verify(store, address)
                 ingest(store, address)
                 for wave in waves(store):
                     for stage in (degrade, restore, regress, score):

@@ -44,9 +44,9 @@ def _run(config: BenchConfig) -> None:
     with RunStore(config.folder).lock():
         store = runner.prepare(config)
         if not runner.is_complete(store):
+            with open_cluster(config.cluster, config.workers, config.cluster_config) as address:
                 with progress("verify", runner.samples_to_verify(store)) as advance:
                     runner.verify(store, address, _counting(advance))
-            with open_cluster(config.cluster, config.workers, config.cluster_config) as address:
                 with progress("ingest", runner.candidates_to_do(store)) as advance:
                     runner.run_ingest(store, address, _counting(advance))
                 all_waves = runner.waves(store)
