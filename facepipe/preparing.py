@@ -164,8 +164,8 @@ def is_accepted(store: RunStore) -> bool:
     """Whether the samples of a run are fixed, and its lists of them are those that were written then."""
     run = read_facts(store)
     files = {str(path.relative_to(store.path)): path for path in (store.samples_path, store.refs_path)}
-    known = run.get("files", {})
-    return bool(run["run_id"]) and all(known.get(key) == file_digest(path) for key, path in files.items())
+    known = run.get("files", {}) if run["run_id"] else {}
+    return all(file_digest(path) == known.get(key) is not None for key, path in files.items())
 
 
 def _reopen(store: RunStore, config: BenchConfig, refs: list[SampleRef]) -> None:
