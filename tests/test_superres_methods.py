@@ -23,7 +23,9 @@ from facepipe.superres.methods import get_method, known_methods, resolve_methods
 from facepipe.weights import imported_folder, list_weights, load_tensors, open_weights, save_weights
 
 INTERPOLATIONS = ("nearest", "bilinear", "bicubic", "lanczos")
-SHIPPED = ("espcn", *(file.path.stem for file in list_weights("superres") if file.shipped))
+WEIGHTS = [file for file in list_weights("superres") if file.shipped]
+FAMILIES = tuple(dict.fromkeys(file.path.stem.removesuffix(f"-x{file.info.scale}") for file in WEIGHTS))
+SHIPPED = (*FAMILIES, *(file.path.stem for file in WEIGHTS))
 SIZES = (16, 32, 64)
 
 
@@ -116,12 +118,12 @@ def test_unknown_names_get_a_suggestion(name: str, hint: str) -> None:
 
 
 def test_all_is_every_trained_method_that_fits_a_size(tmp_path: Path) -> None:
-    assert resolve_methods(["all"], SIZES) == [*INTERPOLATIONS, "espcn"]
+    assert resolve_methods(["all"], SIZES) == [*INTERPOLATIONS, *FAMILIES]
     assert resolve_methods(["all"], [48]) == list(INTERPOLATIONS)
     path = import_weights(save(espcn(2).state_dict(), tmp_path / "a.pth"), "single").path
     import_weights(path, "study-x2")
-    assert resolve_methods(["all"], SIZES) == [*INTERPOLATIONS, "espcn", "study", "single"]
-    assert resolve_methods(["all"], [32]) == [*INTERPOLATIONS, "espcn"]
+    assert resolve_methods(["all"], SIZES) == [*INTERPOLATIONS, *FAMILIES, "study", "single"]
+    assert resolve_methods(["all"], [32]) == [*INTERPOLATIONS, *FAMILIES]
     assert resolve_methods(["bicubic", "all", "bicubic"], [32])[:2] == ["bicubic", "nearest"]
 
 
