@@ -28,12 +28,14 @@ from facepipe.faces.head import load_head
 
 SIZES_PX = (6, 8, 10, 12, 16, 24, 40, 80)
 LARGE_SIZES_PX = (160, 320, 640)
-ROLLS_DEG = (0, 15, 30, 45, 60, 75, 90, 135, 180)
-ROLLED_SIZES_PX = (12, 24, 60)
+LARGE_FACES = 5
+ROLLS_DEG = (0, 30, 45, 60, 90, 135, 180)
+ROLLED_SIZES_PX = (12, 24)
+ROLLED_FACES = 12
 YAWS_DEG = ((0, 30), (30, 60), (60, 90.1))
 FIRST_SEED = 60_000
 
-FRAME_PX = (480, 360)
+FRAME_PX = (352, 288)
 FRAME_PER_SIZE = 2.5
 """Least side of the frame, in landmark boxes."""
 
@@ -181,9 +183,9 @@ def main() -> None:
     groups = {name: some for name, some in groups.items() if some}
     plain = open_detector("centerface")
     by_size(plain, groups, SIZES_PX)
-    by_size(plain, {name: some[:6] for name, some in groups.items()}, LARGE_SIZES_PX)
+    by_size(plain, {name: some[:LARGE_FACES] for name, some in groups.items()}, LARGE_SIZES_PX)
     for name in DETECTORS:
-        by_roll(open_detector(name), faces)
+        by_roll(open_detector(name), {kind: some[:ROLLED_FACES] for kind, some in faces.items()})
     for name in DETECTORS:
         for width, height in ((640, 480), (1920, 1080)):
             print(f"{name}, {width} x {height}: {seconds(open_detector(name), width, height):.2f} s")

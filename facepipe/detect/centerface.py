@@ -48,8 +48,14 @@ class Candidates:
     scores: NDArray[np.float32]
     points: NDArray[np.float32]
 
-    def __len__(self) -> int:
-        return len(self.scores)
+    @property
+    def sides_px(self) -> NDArray[np.float32]:
+        """Larger side of each box, (N,)."""
+        return np.asarray((self.boxes[:, 2:] - self.boxes[:, :2]).max(axis=1))
+
+    def only(self, wanted: NDArray[np.bool_]) -> Candidates:
+        """Those for which `wanted` (N,) is true."""
+        return Candidates(self.boxes[wanted], self.scores[wanted], self.points[wanted])
 
 
 def joined(parts: Sequence[Candidates]) -> Candidates:
@@ -126,7 +132,7 @@ class CenterFace:
             return onnxruntime.InferenceSession(
                 without_shapes(self.content), options, providers=["CPUExecutionProvider"]
             )
-        except (WeightsError, RuntimeError, ValueError) as error:
+        except Exception as error:  # the errors of ONNX Runtime share no class
             raise WeightsError(
                 f"{self.path}: no network that ONNX Runtime can run ({error}); run "
                 f"`{INSTALL} --force-reinstall`"

@@ -28,9 +28,13 @@ MIN_SCORE = 0.35
 MAX_IOU = 0.3
 """Boxes that overlap so far are one face."""
 
-SIDES_PX = (2048, 640)
+FINE_PX, COARSE_PX = 2048, 640
 """Pictures are seen reduced to each of these sides: small faces need the first, faces that fill a large
-picture the second (the network finds those between 8 and about 300 px from eye to eye)."""
+picture the second."""
+
+FINE_MAX_FACE_PX = 320.0
+"""Of faces much larger than this the network takes parts for faces of their own. The coarse look sees them
+a third as large."""
 
 TURNS_DEG = (0.0, 45.0, -45.0, 90.0, -90.0)
 """How pictures are turned for faces that are not upright: the network finds those that lean by 30 degrees."""
@@ -92,7 +96,8 @@ class CenterFaceDetector:
 
     def _look(self, image: NDArray[np.uint8], look: Look) -> Candidates:
         view = look_at(image, look)
-        return view.back(self.network(view.image, MIN_SCORE))
+        found = self.network(view.image, MIN_SCORE)
+        return view.back(found.only(found.sides_px <= look.max_face_px))
 
 
 def _box(row: NDArray[np.float32]) -> tuple[float, float, float, float]:
@@ -101,7 +106,9 @@ def _box(row: NDArray[np.float32]) -> tuple[float, float, float, float]:
 
 
 def _looks(turns_deg: tuple[float, ...]) -> tuple[Look, ...]:
-    return tuple(Look(side, turn) for turn in turns_deg for side in SIDES_PX)
+    return tuple(
+        look for turn in turns_deg for look in (Look(FINE_PX, turn, FINE_MAX_FACE_PX), Look(COARSE_PX, turn))
+    )
 
 
 DETECTORS: dict[str, tuple[Look, ...]] = {

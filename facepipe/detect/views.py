@@ -20,10 +20,12 @@ class Look:
         max_side_px: larger pictures are reduced to this side; smaller ones are seen as they are.
         turn_deg: how far the picture is turned first, counter-clockwise on the screen, so that faces whose
             heads lean as far to the image's right stand upright.
+        max_face_px: larger boxes, in pixels as seen, are left to a look that reduces further.
     """
 
     max_side_px: int
     turn_deg: float = 0.0
+    max_face_px: float = math.inf
 
     def reduces(self, height: int, width: int) -> bool:
         """Whether a picture of this size is seen smaller than it is."""
