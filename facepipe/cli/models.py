@@ -2,44 +2,70 @@
 
 from __future__ import annotations
 
+import json
+import shutil
+import sys
+from dataclasses import asdict
 from pathlib import Path
 
 import click
 
 from facepipe.cli.evaluate import evaluate
 from facepipe.cli.importing import DESCRIBABLE, import_weights
-from facepipe.weights import broken_weights, list_weights
+from facepipe.registry import unknown
+from facepipe.weights import (
+    WeightsFile,
+    broken_weights,
+    find_weights,
+    list_text,
+    list_weights,
+    listed,
+    model_card,
+    open_weights,
+)
 
 
 @click.group()
 def models() -> None:
-    """List, import and judge weights."""
+    """List, show, import and judge weights."""
 
 
 models.add_command(evaluate)
 
 
 @models.command("list")
-def list_command() -> None:
-    """List shipped and imported weights."""
-    rows = [
-        (
-            file.path.stem,
-            str(file.info.kind),
-            file.info.architecture,
-            f"x{file.info.scale}" if file.info.scale else "-",
-            f"{file.path.stat().st_size / 1e6:.2f} MB",
-            "shipped" if file.shipped else "imported",
-            file.info.licence or "licence unknown",
-        )
-        for file in list_weights()
-    ]
-    rows.insert(0, ("name", "kind", "architecture", "scale", "size", "from", "licence"))
-    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
-    for row in rows:
-        click.echo("  ".join(f"{cell:<{width}}" for cell, width in zip(row, widths, strict=True)).rstrip())
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def list_command(as_json: bool) -> None:
+    """List shipped and imported weights, with their most telling figures."""
+    weights = [listed(file) for file in list_weights()]
+    if as_json:
+        click.echo(json.dumps([asdict(one) for one in weights], indent=1))
+    else:
+        width = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
+        click.echo(list_text(weights, width))
     for reason in broken_weights().values():
         click.echo(f"unusable: {reason}", err=True)
+
+
+@models.command("show")
+@click.argument("name", metavar="NAME|FILE")
+@click.option("--write", is_flag=True, help="Also write the card beside the weights.")
+def show_command(name: str, write: bool) -> None:
+    """Print the model card of weights: what they are, how they were trained, and how good they are."""
+    file = _file_of(name)
+    card = model_card(file)
+    click.echo(card, nl=False)
+    if write:
+        file.path.with_suffix(".md").write_text(card, encoding="utf-8")
+
+
+def _file_of(name: str) -> WeightsFile:
+    if name.endswith(".safetensors"):
+        return open_weights(Path(name))
+    file = find_weights(name, "superres") or find_weights(name, "regressor")
+    if file is None:
+        raise unknown("weights", name, [known.path.stem for known in list_weights()])
+    return file
 
 
 @models.command("import")

@@ -9,7 +9,7 @@ from typing import Any
 from facepipe.vrn.initial import initial_tensors
 from facepipe.vrn.plan import TrainingPlan
 from facepipe.vrn.train import Row, Setting, Trainer
-from facepipe.weights import WeightsFile, model_card
+from facepipe.weights import CURVE, WeightsFile, model_card
 
 NOT_FIT_FOR = (
     "telling people apart, measuring a head in millimetres, anything behind the face part (brow to chin, in "
@@ -59,6 +59,7 @@ def train_weights(
         "steps": trainer.step,
         "seconds": round(trainer.seconds),
         "not_fit_for": NOT_FIT_FOR,
+        CURVE: [float(f"{row['loss']:.4g}") for row in trainer.history],
     }
     if initial is not None:
         training["started_from"] = f"{initial.info.name}, sha256 {initial.sha256}"
@@ -69,6 +70,10 @@ def train_weights(
 
 def _last_figures(trainer: Trainer) -> dict[str, Any]:
     last = trainer.history[-1]
-    keys = ("validation_iou", "validation_depth_px")
-    figures = {key.removeprefix("validation_"): last[key] for key in keys}
-    return {"validation_faces": {"faces": trainer.setting.validation_faces, **figures}}
+    return {
+        "validation_faces": {
+            "images": trainer.setting.validation_faces,
+            "iou": last["validation_iou"],
+            "depth_rmse_px": last["validation_depth_px"],
+        }
+    }

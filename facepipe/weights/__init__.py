@@ -3,7 +3,8 @@
 Nothing here needs torch: tensors are numpy arrays.
 """
 
-from facepipe.weights.card import model_card
+from facepipe.weights.card import CURVE, model_card, sparkline
+from facepipe.weights.figures import telling_figures
 from facepipe.weights.files import (
     Tensors,
     WeightsFile,
@@ -20,20 +21,26 @@ from facepipe.weights.files import (
     shipped_folder,
 )
 from facepipe.weights.foreign import read_foreign
+from facepipe.weights.listing import Listed, count_parameters, list_text, listed
 from facepipe.weights.torch7 import TorchObject, is_torch7, read_torch7
 
 __all__ = [
+    "CURVE",
+    "Listed",
     "Tensors",
     "TorchObject",
     "WeightsFile",
     "WeightsInfo",
     "broken_weights",
     "check_name",
+    "count_parameters",
     "find_weights",
     "imported_folder",
     "is_torch7",
     "is_weights",
+    "list_text",
     "list_weights",
+    "listed",
     "load_tensors",
     "model_card",
     "open_weights",
@@ -41,4 +48,6 @@ __all__ = [
     "read_torch7",
     "save_weights",
     "shipped_folder",
+    "sparkline",
+    "telling_figures",
 ]

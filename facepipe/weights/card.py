@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import pairwise
 from typing import Any
 
+from facepipe.weights.figures import COLUMNS, MEANINGS, figure_tables, figure_text
 from facepipe.weights.files import WeightsFile
+
+CURVE = "loss_curve"
+"""Key in `WeightsInfo.training` of the losses of a training, evenly spaced; a card draws them."""
+
+_BARS = "▁▂▃▄▅▆▇█"
 
 
 def model_card(file: WeightsFile) -> str:
@@ -18,34 +25,74 @@ def model_card(file: WeightsFile) -> str:
         "Degradation it was trained on": f"`{info.degradation}`" if info.degradation else "",
         "Colour": info.colour,
         "Volume geometry": _call(info.geometry or {}),
+        "Run with": figure_text({key.replace("_", " "): value for key, value in info.usage.items()}),
         "Licence": info.licence,
         "Source": info.source,
         "Trained": "" if info.trained else "no: random values, never part of `all`",
         "File": f"`{file.path.name}`, {file.path.stat().st_size:,} bytes",
         "sha256": f"`{file.sha256}`",
     }
-    lines = [f"# {info.name}", "", *_table("", facts)]
+    lines = [f"# {info.name}", "", *_facts(facts)]
     if info.training:
-        lines += ["", "## Training", "", *_table("", info.training)]
+        training = {key.replace("_", " "): value for key, value in info.training.items() if key != CURVE}
+        curve = info.training.get(CURVE)
+        if isinstance(curve, list) and curve:
+            training["loss"] = (
+                f"{training.get('loss', '')} `{sparkline(curve)}` {curve[0]:.3g} to {curve[-1]:.3g}"
+            )
+        lines += ["", "## Training", "", *_facts(training)]
     if info.figures:
-        lines += ["", "## Measured", "", *_table("figure", info.figures)]
+        lines += ["", "## Measured", *_measured(info.figures)]
     return "\n".join(lines) + "\n"
 
 
+def sparkline(values: Sequence[float], width: int = 40) -> str:
+    """Draw values as a row of bars, from the least (lowest bar) to the greatest.
+
+    Args:
+        values: at least one; more than ``width`` of them are averaged in groups.
+        width: bars at most.
+    """
+    count = min(width, len(values))
+    edges = [round(index * len(values) / count) for index in range(count + 1)]
+    means = [sum(values[a:b]) / (b - a) for a, b in pairwise(edges)]
+    low, spread = min(means), max(means) - min(means)
+    return "".join(_BARS[round((mean - low) / spread * 7) if spread else 0] for mean in means)
+
+
+def _measured(figures: Mapping[str, Any]) -> list[str]:
+    lines: list[str] = []
+    seen: list[str] = []
+    for table in figure_tables(figures):
+        seen += [key for key in table.keys if key not in seen]
+        headings = [
+            *table.labels,
+            *(COLUMNS.get(key, figure_text(key.replace("_", " "))) for key in table.keys),
+        ]
+        aligned = [*("---" for _ in table.labels), *("---:" for _ in table.keys)]
+        lines += ["", *([f"### {table.title}", ""] if table.title else [])]
+        lines += [_row(headings), f"|{'|'.join(aligned)}|"]
+        for labels, row in table.rows:
+            lines.append(_row(map(figure_text, [*labels, *(row.get(key, "") for key in table.keys)])))
+    meanings = [f"- {COLUMNS[key]}: {MEANINGS[key]}." for key in COLUMNS if key in seen and key in MEANINGS]
+    if meanings:
+        lines += [
+            "",
+            "Means over images; in brackets the 95 % interval by bootstrap over images.",
+            "",
+            *meanings,
+        ]
+    return lines
+
+
 def _call(arguments: Mapping[str, Any]) -> str:
-    return f"({', '.join(f'{key}={_text(value)}' for key, value in arguments.items())})" if arguments else ""
+    return f"({figure_text(arguments)})" if arguments else ""
 
 
-def _table(title: str, values: Mapping[str, Any]) -> list[str]:
-    rows = [f"| {key.replace('_', ' ')} | {_text(value)} |" for key, value in values.items() if value != ""]
-    return [f"| {title} | |", "|---|---|", *rows]
+def _facts(values: Mapping[str, Any]) -> list[str]:
+    rows = [_row([key, figure_text(value)]) for key, value in values.items() if value != ""]
+    return ["| | |", "|---|---|", *rows]
 
 
-def _text(value: Any) -> str:
-    if isinstance(value, float):
-        return f"{value:.4g}" if abs(value) < 1 else f"{value:.6g}"
-    if isinstance(value, list | tuple):
-        return "[" + ", ".join(_text(part) for part in value) + "]"
-    if isinstance(value, Mapping):
-        return _call(value).strip("()")
-    return str(value).replace("|", "\\|").replace("\n", " ")
+def _row(cells: Iterable[str]) -> str:
+    return f"| {' | '.join(cells)} |"
