@@ -35,7 +35,7 @@ ARCHITECTURES = (
         {"quantise": "round"},
         bf16=False,
     ),
-    Architecture("compact", "RGB in 0..1", {"features": 48, "convolutions": 8}),
+    Architecture("compact", "RGB in 0..1", {"features": 48, "convolutions": 8}, learning_rate=1.5e-3),
 )
 
 
