@@ -29,6 +29,7 @@ def check_cluster(where: str, cluster_config: Path | None) -> None:
     Raises:
         UsageError: as `open_cluster`, as far as that can be said from the words and the file.
     """
+    where = where or "local"
     if where in ("slurm", "kubernetes"):
         if cluster_config is None:
             raise UsageError(f"--cluster {where} needs --cluster-config FILE; deploy/ has an example")
@@ -48,7 +49,7 @@ def open_cluster(where: str, workers: int | None, cluster_config: Path | None = 
 
     Args:
         where: 'local', 'slurm', 'kubernetes', or the address of a running scheduler such as
-            ``tcp://host:8786``.
+            ``tcp://host:8786``. Nothing means 'local', as an unset variable in deploy/prefect.yaml gives it.
         workers: worker processes of a local cluster; None takes one for each core.
         cluster_config: what to ask Slurm or Kubernetes for.
 
@@ -60,6 +61,7 @@ def open_cluster(where: str, workers: int | None, cluster_config: Path | None = 
         EnvironmentTroubleError: no worker came in time.
     """
     check_cluster(where, cluster_config)
+    where = where or "local"
     _quiet()
     if where == "slurm" and cluster_config:
         with open_slurm(read_slurm_file(cluster_config)) as address:
