@@ -10,11 +10,13 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 from numpy.typing import NDArray
+from PIL import Image
 
 from facepipe.cli import facepipe
 from facepipe.conventions import VolumeGeometry
+from facepipe.errors import FacepipeError
 from facepipe.truth import Truth
-from facepipe.vrn.evaluate import Case, Figures, compare, factory_cases, groups, mean_of, summarise
+from facepipe.vrn.evaluate import Case, Figures, compare, evaluate, factory_cases, groups, mean_of, summarise
 
 GEOMETRY = VolumeGeometry()
 
@@ -43,6 +45,42 @@ def test_figures_by_hand() -> None:
     assert figures.landmark_depth_error == pytest.approx(expected, rel=1e-5)
     assert figures.flat_depth_error == pytest.approx(expected, rel=1e-5)
     assert figures.landmark_correlation is None  # a flat surface has none
+
+
+def test_hidden_landmarks_count_in_the_published_error_only() -> None:
+    """30 landmarks on the truth's front (z = 2 px), 21 of them 10 px behind it, over a flat prediction."""
+    landmarks = np.zeros((68, 3), np.float32)
+    landmarks[17:, 0] = np.arange(51) + 30.5
+    landmarks[17:, 1] = 70.5
+    landmarks[17:, 2] = np.where(np.arange(51) < 30, 2, -8)
+    landmarks[:17] = [20, 70, 0]
+    landmarks[0], landmarks[1] = (10, 30, 0), (110, 130, 0)  # a box of 100 x 100 px
+    predicted, case = _slab(landmarks)
+    figures = compare(predicted, GEOMETRY, case)
+    assert figures.landmark_depth_error == pytest.approx(21 * 10 / 51 / 100, rel=1e-5)
+    assert figures.visible_depth_error == pytest.approx(0, abs=1e-6)
+    assert figures.visible_correlation is None
+    assert compare(predicted, GEOMETRY, replace(case, volume=None)).visible_depth_error is None
+    tilted = np.array(landmarks)
+    tilted[17:47, 2] = 2 + 0.01 * np.arange(30)  # seen: what lies before the surface is not hidden
+    case = replace(case, truth=Truth("landmarks3d", None, tilted))
+    # mean |0.01 (i - 14.5)| of 30 numbers is 0.01 * 7.5
+    assert compare(predicted, GEOMETRY, case).visible_depth_error == pytest.approx(0.075 / 100, rel=1e-3)
+
+
+def test_the_truth_is_judged_beside_the_network() -> None:
+    predicted, case = _slab(None)
+    cases = [replace(case, yaw_deg=-70.0), replace(case, low_px=16), replace(case, volume=None)]
+    results = evaluate(lambda images: np.repeat(predicted[None], len(images), 0), GEOMETRY, cases)
+    assert [(known.itself, known.low_px) for known, _ in results] == [
+        (False, None), (True, None), (False, 16), (False, None)
+    ]  # fmt: skip
+    assert all(known.volume is None for known, _ in results)
+    tables = groups(results)
+    assert tables["all"]["iou"].value == pytest.approx(20 / 26)
+    assert tables["all"]["iou"].images == 1
+    assert tables["truth itself, all"]["iou"].value == 1
+    assert tables["truth itself, yaw to either side from 60"]["depth_rmse_px"].value == 0
 
 
 def _swap(pair: tuple[NDArray[np.uint8], Case]) -> tuple[NDArray[np.uint8], VolumeGeometry, Case]:
@@ -134,6 +172,33 @@ def test_faces_for_tests_agree_with_their_own_volume() -> None:
     assert figures.depth_rmse_px == 0.0
     assert figures.landmark_depth_error < 0.03
     assert figures.hull_coverage > 0.95
+
+
+def test_a_perfect_volume_errs_at_hidden_landmarks() -> None:
+    """The published error of the truth itself grows with the turn of the head; the visible one does not."""
+    results = [
+        (case, compare(case.volume, GEOMETRY, case))
+        for case in factory_cases(12, GEOMETRY)
+        if case.volume is not None
+    ]
+    turned = [figures for case, figures in results if abs(case.yaw_deg) > 45]
+    frontal = [figures for case, figures in results if abs(case.yaw_deg) < 30]
+    assert turned and frontal
+    published = [np.mean([one.landmark_depth_error for one in group]) for group in (frontal, turned)]
+    seen = [np.mean([one.visible_depth_error for one in group]) for group in (frontal, turned)]
+    assert published[1] > 3 * published[0]
+    assert max(seen) < 0.025
+    assert all(one.visible_correlation > 0.95 for _, one in results)
+
+
+def test_data_without_truth_is_no_success(tmp_path: Path) -> None:
+    Image.new("RGB", (140, 140), (200, 120, 90)).save(tmp_path / "a.png")
+    arguments = ["models", "evaluate", "vrn-compact", "--dataset", str(tmp_path)]
+    result = CliRunner().invoke(facepipe, arguments)
+    assert isinstance(result.exception, FacepipeError)
+    assert result.exception.exit_status == 1
+    assert "nothing is known about the faces of its 1 samples" in str(result.exception)
+    assert result.stdout == ""
 
 
 def test_the_shipped_regressor_on_real_photos(real_data: Path) -> None:

@@ -13,7 +13,7 @@ from facepipe.conventions import NETWORK_PX, VolumeGeometry
 from facepipe.datasets.base import Dataset
 from facepipe.datasets.crops import CROP_MODES, crop_for
 from facepipe.degrade import degrade, make_reference
-from facepipe.errors import SampleError, UsageError
+from facepipe.errors import FacepipeError, SampleError, UsageError
 from facepipe.progress import progress
 from facepipe.stages import make_truth_volume, truth_in_crop
 from facepipe.vrn.regressors import open_regressor
@@ -77,6 +77,11 @@ def evaluate(
     if not results:
         raise UsageError(f"{dataset}: none of its {total} samples can be used")
     tables = evaluation.groups(results)
+    if not tables["all"]:
+        raise FacepipeError(
+            f"{dataset}: nothing is known about the faces of its {total} samples, so there is nothing to "
+            "compare with; a data set with landmarks or meshes is needed, or --faces N"
+        )
     record_figures(chosen.file, record, tables)
     show(tables, as_json=as_json)
 

@@ -25,6 +25,7 @@ COLUMNS = {
     "visible_depth_error": "visible landmark depth error",
     "flat_depth_error": "error of a flat face",
     "landmark_correlation": "depth correlation",
+    "visible_correlation": "visible depth correlation",
     "hull_coverage": "hull coverage",
 }
 """Headings, in the order of the columns; other figures follow under their own names."""
@@ -35,9 +36,11 @@ MEANINGS = {
     "depth_rmse_px": "root mean square over pixels where both front surfaces are, reference pixels",
     "landmark_depth_error": "mean |dz - median dz| at the inner 51 landmarks in the predicted silhouette, "
     "hidden ones included as in the published protocol, over the root of the area of the landmarks' box",
-    "visible_depth_error": "the same at landmarks that no nearer part of the true surface hides",
+    "visible_depth_error": "the same at landmarks that no nearer part of the true surface hides; a row "
+    "'truth itself' says what a perfect volume would get",
     "flat_depth_error": "landmark depth error of a surface without depth",
     "landmark_correlation": "Pearson's, of predicted and true depths of the same landmarks",
+    "visible_correlation": "the same at landmarks that no nearer part of the true surface hides",
     "hull_coverage": "share of the landmarks' convex hull that lies in the predicted silhouette",
 }
 
@@ -48,7 +51,7 @@ _GROUPS = (
     ("By skin tone", "skin tone, 0 lightest to 1 darkest", r"skin tone (.+)"),
     ("At low resolution", "image", r"(\w+ \d+ px, \w+)"),
 )
-_WHOLE = r"(?P<data>.+), (?:all|(?P<group>truth itself))"
+_WHOLE = r"(.+), all"
 
 
 @dataclass(frozen=True)
@@ -100,9 +103,7 @@ def _place(name: str) -> tuple[str, tuple[str, ...], tuple[str, ...]]:
         if match:
             return title, ("data", heading), (match[1], match[2])
     whole = re.fullmatch(_WHOLE, name)
-    label = name if whole is None else whole["data"]
-    if whole is not None and whole["group"]:
-        label = f"{label}: {whole['group']}"
+    label = name if whole is None else whole[1]
     return "On whole data sets", ("data",), (label.replace("_", " "),)
 
 
