@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 from dataclasses import replace
@@ -247,7 +248,7 @@ def test_commands(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(UsageError, match="either --steps or --minutes"):
         runner.invoke(facepipe, [*command, "--minutes", "1"], catch_exceptions=False)
     result = runner.invoke(facepipe, command, catch_exceptions=False)
-    assert "step 1," in result.stderr
+    assert re.search(r"step 1, \d+ s: loss 0\.\d+ ▁ validation IoU 0", result.stderr)
     weights = tmp_path / "tiny.safetensors"
     card = weights.with_suffix(".md").read_text()
     assert "--init vrn-compact" in card
@@ -269,8 +270,11 @@ def test_commands(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     judged = runner.invoke(facepipe, judge, catch_exceptions=False)
     assert "2 images" in judged.stdout
     card = weights.with_suffix(".md").read_text()
-    assert "faces for tests, all" in card
-    assert "faces for tests, area 32 px, bilinear" in card
+    assert "| faces for tests | 2 |" in card
+    assert "| faces for tests, truth itself | 2 | 1.000 (1.000 to 1.000) |" in card
+    assert "| faces for tests | area 32 px, bilinear | 2 |" in card
+    assert len(info.training["loss_curve"]) == 1
+    assert "`▁` 0." in card
     for sizes in ("16,x", "2"):
         with pytest.raises(UsageError, match="--low-px"):
             runner.invoke(facepipe, [*judge, "--low-px", sizes], catch_exceptions=False)

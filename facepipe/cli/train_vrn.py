@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -10,6 +11,7 @@ import click
 
 from facepipe.progress import share_progress
 from facepipe.vrn.architectures import TRAINABLE
+from facepipe.weights import sparkline
 
 if TYPE_CHECKING:
     from facepipe.vrn.plan import TrainingPlan
@@ -101,17 +103,24 @@ def vrn(
         }
         shown = (plan.steps, plan.minutes) if ranks.first else (0, 0.0)
         with share_progress(*shown) as tell:
-            file = train_weights(plan, setting, out, initial, described, tell, _report)
+            file = train_weights(plan, setting, out, initial, described, tell, _reporter())
         if file is not None:
             click.echo(f"{file.path}\n{file.path.with_suffix('.md')}\n{setting.history}")
 
 
-def _report(row: Row) -> None:
-    click.echo(
-        f"step {row['step']}, {row['seconds']:.0f} s: loss {row['loss']:.4f}, validation IoU "
-        f"{row['validation_iou']:.3f}, depth {row['validation_depth_px']:.2f} px",
-        err=True,
-    )
+def _reporter() -> Callable[[Row], None]:
+    """A function that prints a row of the history, with the losses since the start as a row of bars."""
+    losses: list[float] = []
+
+    def report(row: Row) -> None:
+        losses.append(row["loss"])
+        click.echo(
+            f"step {row['step']}, {row['seconds']:.0f} s: loss {row['loss']:.4f} {sparkline(losses)} "
+            f"validation IoU {row['validation_iou']:.3f}, depth {row['validation_depth_px']:.2f} px",
+            err=True,
+        )
+
+    return report
 
 
 def _command(plan: TrainingPlan, init: str | None) -> str:
