@@ -6,6 +6,7 @@ import errno
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, Protocol, TypeVar
 
 from facepipe.errors import EnvironmentTroubleError
@@ -94,3 +95,15 @@ def environment_trouble(unit: Any) -> Iterator[None]:
         raise EnvironmentTroubleError(
             f"{unit}: {trouble}{where}; once that is mended, the same command goes on from here"
         ) from error
+
+
+def usable_device(wanted: str) -> str:
+    """The device that was asked for, or 'cpu' where 'cuda' was and this process sees none."""
+    return "cuda" if wanted == "cuda" and _has_cuda() else "cpu"
+
+
+@lru_cache(maxsize=1)
+def _has_cuda() -> bool:
+    import torch
+
+    return bool(torch.cuda.is_available())

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Mapping
-from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +16,7 @@ from facepipe.conventions import NETWORK_PX
 from facepipe.crop import Crop
 from facepipe.datasets.base import SampleRef
 from facepipe.errors import FacepipeError, SampleError
-from facepipe.jobs import Reasons
+from facepipe.jobs import Reasons, usable_device
 from facepipe.parts import (
     ARRAY_PART,
     INGEST_PART,
@@ -127,7 +126,7 @@ def _restore(spec: RunSpec, store: RunStore, unit: Unit, skip: Reasons, device: 
     began = time.perf_counter()
     restored = np.zeros((stop - start, NETWORK_PX, NETWORK_PX, 3), np.uint8)
     if good:
-        resolver = get_method(condition.method).build(condition.low_px, _device(device))
+        resolver = get_method(condition.method).build(condition.low_px, usable_device(device))
         restored[good] = resolver(lowres[good])
     seconds = (time.perf_counter() - began) / max(1, len(good))
     return _write(store, unit, {condition.restored: restored}, start, reasons, seconds)
@@ -142,7 +141,9 @@ def _regress(spec: RunSpec, store: RunStore, unit: Unit, skip: Reasons, device: 
     began = time.perf_counter()
     volumes = np.zeros((stop - start, *spec.regressors[condition.regressor].shape), np.uint8)
     if good:
-        volumes[good] = get_regressor(condition.regressor).build(_device(device), spec.backend)(images[good])
+        volumes[good] = get_regressor(condition.regressor).build(usable_device(device), spec.backend)(
+            images[good]
+        )
     seconds = (time.perf_counter() - began) / max(1, len(good))
     return _write(store, unit, {condition.volume: volumes}, start, reasons, seconds)
 
@@ -257,14 +258,3 @@ def _refs(path: Path, start: int, stop: int) -> Iterable[tuple[int, SampleRef]]:
 def _crops(store: RunStore, start: int, stop: int) -> list[Crop]:
     rows = read_table(store.samples_path).slice(start, stop - start).to_pylist()
     return [Crop(row["crop_x0"], row["crop_y0"], row["crop_size"]) for row in rows]
-
-
-@lru_cache(maxsize=1)
-def _has_cuda() -> bool:
-    import torch
-
-    return bool(torch.cuda.is_available())
-
-
-def _device(wanted: str) -> str:
-    return "cuda" if wanted == "cuda" and _has_cuda() else "cpu"

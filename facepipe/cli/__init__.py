@@ -17,7 +17,8 @@ from facepipe.registry import did_you_mean
 COMMANDS = {
     "bench": ("facepipe.cli.bench:bench", "Run the benchmark: degrade, restore, regress, score."),
     "reconstruct": ("facepipe.cli.look:reconstruct", "Turn photos into coloured meshes."),
-    "query": ("facepipe.cli.look:query", "Ask a run's tables a question in SQL."),
+    "surveil": ("facepipe.cli.surveil:surveil", "Turn an inbox of images and videos into faces, each once."),
+    "query": ("facepipe.cli.look:query", "Ask the tables of a run or an archive a question in SQL."),
     "report": ("facepipe.cli.look:report", "Write a run's report page."),
     "status": ("facepipe.cli.bench:status", "Say how far a run is."),
     "clean": ("facepipe.cli.bench:clean", "Delete a run's arrays and keep its tables."),
@@ -65,7 +66,7 @@ def facepipe(debug: bool) -> None:
             logging.getLogger(noisy).setLevel(logging.CRITICAL)
 
 
-RESUMABLE = ("bench", "train", "data")
+RESUMABLE = ("bench", "surveil", "train", "data")
 """Commands that go on where they were interrupted."""
 
 

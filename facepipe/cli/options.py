@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import types
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import Any, Literal, Union, get_args, get_origin
 
@@ -12,15 +12,24 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
 
-def options_from(model: type[BaseModel]) -> Callable[[Callable], Callable]:
-    """Decorate a command with one option for each field; options that are not given are None."""
+def options_from(model: type[BaseModel], leave_out: Collection[str] = ()) -> Callable[[Callable], Callable]:
+    """Decorate a command with one option for each field; options that are not given are None.
+
+    Args:
+        model: whose fields.
+        leave_out: fields that the command takes in another way.
+    """
 
     def decorate(command: Callable) -> Callable:
         for name, field in reversed(model.model_fields.items()):
+            if name in leave_out:
+                continue
+            flag = field.annotation is bool
             command = click.option(
                 f"--{name.replace('_', '-')}",
                 name,
-                type=_click_type(field.annotation),
+                is_flag=flag,
+                type=bool if flag else _click_type(field.annotation),
                 default=None,
                 help=f"{field.description}{_shown_default(field)}",
             )(command)
@@ -43,7 +52,7 @@ def _click_type(annotation: Any) -> click.ParamType | type:
 
 def _shown_default(field: FieldInfo) -> str:
     value = field.default
-    if value is None or value == ():
+    if value is None or value is False or value == () or field.is_required():
         return ""
     text = ",".join(str(part) for part in value) if isinstance(value, tuple) else str(value)
     return f"  [default: {text}]"

@@ -1,4 +1,4 @@
-"""SQL over the tables of one run or of a folder of runs."""
+"""SQL over the tables of a benchmark run or a surveillance archive, or of a folder of them."""
 
 from __future__ import annotations
 
@@ -13,8 +13,9 @@ from typing import Any
 import duckdb
 import pyarrow as pa
 
-from facepipe.errors import UsageError
-from facepipe.results.runs import FoundRun, concatenate, find_runs, read_run_table
+from facepipe.errors import FacepipeError, UsageError
+from facepipe.results.archives import find_archives, register_archives
+from facepipe.results.runs import FoundRun, concatenate, find_runs, has_runs, read_run_table
 from facepipe.schema import FAILURES, SAMPLES, SCORES
 
 RUNS = pa.schema(
@@ -36,7 +37,7 @@ RUNS = pa.schema(
 
 _JSON_COLUMNS = ("config", "versions", "weights", "counts")
 
-VIEWS = ("scores", "samples", "failures", "runs")
+VIEWS = ("scores", "samples", "failures", "runs", "faces", "stages")
 
 # PIVOT is a MULTI: DuckDB looks up the column names first. WITH, FROM, DESCRIBE, SUMMARIZE and SHOW are
 # SELECT.
@@ -83,17 +84,18 @@ class Answer:
 
 
 def open_run(path: Path) -> duckdb.DuckDBPyConnection:
-    """Open the tables of a run, or of all runs in a folder, for SQL.
+    """Open the tables of a run or an archive, or of all in a folder, for SQL.
 
-    The views are `scores`, `samples`, `failures` and `runs`; samples and failures carry `run_id` too. A
-    run that is not complete has no scores yet. The connection lives in memory: whatever is asked of it
-    changes no file and reads none.
+    The views are `scores`, `samples`, `failures` and `runs` of benchmark runs, `faces` and `stages` of
+    archives. Samples and failures carry `run_id` too; a run that is not complete has no scores yet. The
+    connection lives in memory: whatever is asked of it changes no file and reads no other.
 
     Raises:
-        UsageError: there is no run.
+        UsageError: there is neither.
         FacepipeError: run.json or one of the tables is damaged.
     """
-    found = find_runs(path)
+    archives = find_archives(path) if path.is_dir() else []
+    found = [] if archives and not has_runs(path) else find_runs(path)
     scores = [read_run_table(run.store.scores_path, SCORES) for run in found]
     tables = {"scores": concatenate(scores, SCORES)}
     for name, schema in (("samples", SAMPLES), ("failures", FAILURES)):
@@ -110,6 +112,7 @@ def open_run(path: Path) -> duckdb.DuckDBPyConnection:
     as_json = ", ".join(f"{name}::JSON AS {name}" for name in _JSON_COLUMNS)
     connection.execute(f"CREATE TABLE runs AS SELECT * REPLACE ({as_json}) FROM run_rows")
     connection.unregister("run_rows")
+    register_archives(connection, archives)
     # Without the first, SQL could name Python variables; without the others, files.
     connection.execute("SET python_enable_replacements = false")
     connection.execute("SET enable_external_access = false")
@@ -118,10 +121,10 @@ def open_run(path: Path) -> duckdb.DuckDBPyConnection:
 
 
 def ask(path: Path, sql: str) -> Answer:
-    """Answer a question in SQL about a run or a folder of runs.
+    """Answer a question in SQL about a run, an archive or a folder of them.
 
     Raises:
-        UsageError: there is no run, or the SQL is wrong (one line that says where), or it is anything but
+        UsageError: there is neither, or the SQL is wrong (one line that says where), or it is anything but
             one question.
         FacepipeError: run.json or one of the tables is damaged.
     """
@@ -132,6 +135,8 @@ def ask(path: Path, sql: str) -> Answer:
         return Answer(columns, connection.fetchall())
     except duckdb.Error as error:
         raise UsageError(_one_line(str(error))) from error
+    except (pa.ArrowException, OSError) as error:
+        raise FacepipeError(f"{path}: a table cannot be read: {' '.join(str(error).split())}") from error
     finally:
         connection.close()
 

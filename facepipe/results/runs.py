@@ -73,6 +73,11 @@ def find_runs(path: Path) -> list[FoundRun]:
     return runs
 
 
+def has_runs(path: Path) -> bool:
+    """Whether a folder is a run or holds one."""
+    return RunStore(path).exists() or any(RunStore(folder).exists() for folder in path.iterdir())
+
+
 def read_run_table(path: Path, schema: pa.Schema | None = None) -> pa.Table:
     """Read a table of a run.
 

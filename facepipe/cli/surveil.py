@@ -1,0 +1,46 @@
+"""`facepipe surveil`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from facepipe.cli.options import options_from
+from facepipe.config import read_config_file, validated
+from facepipe.surveil.config import SurveilConfig
+
+
+@click.command()
+@click.argument("inbox", required=False, type=click.Path(path_type=Path))
+@options_from(SurveilConfig, leave_out=("inbox",))
+@click.option("--config", "config_file", type=click.Path(path_type=Path), help="YAML file of these options.")
+def surveil(config_file: Path | None, inbox: Path | None, **options: Any) -> None:
+    """Find, restore and reconstruct the faces in the images and videos of INBOX, each input once.
+
+    Rows, restored images, volumes and meshes go to the archive in --out. The same command goes on where it
+    was interrupted, and does only what is new in the inbox. Options on the command line win over those of
+    --config.
+
+    Example: facepipe surveil inbox --out archive --per-second 2 --retain-days 30
+    """
+    values = read_config_file(config_file) if config_file else {}
+    values |= {name: value for name, value in options.items() if value is not None}
+    if inbox is not None:
+        values["inbox"] = inbox
+    _run(validated(SurveilConfig, values, str(config_file) if config_file else "options"))
+
+
+def _run(config: SurveilConfig) -> None:
+    from facepipe.archive import Archive
+    from facepipe.progress import progress
+    from facepipe.surveil.runner import check, run
+
+    check(config)
+    archive = Archive(config.out)
+    with archive.lock(config.wait):
+        summary = run(config, archive, progress)
+    for line in summary.lines():
+        click.echo(line)
+    click.echo(f"`facepipe query {config.out} 'select * from faces'` shows the rows")

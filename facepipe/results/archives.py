@@ -1,0 +1,62 @@
+"""The archives of surveillance in a folder, and their tables."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import duckdb
+import pyarrow as pa
+import pyarrow.dataset as ds
+
+from facepipe.archive import Archive, current_parts
+from facepipe.schema import FACES, STAGES
+
+_NOWHERE = pa.schema([("archive", pa.string()), *FACES, ("date", pa.date32())])
+_NEVER = pa.schema([("archive", pa.string()), *STAGES])
+
+
+def find_archives(path: Path) -> list[Archive]:
+    """The archive in a folder, or the archives in its subfolders, sorted by name; there may be none.
+
+    Raises:
+        UsageError: the folder is an archive of another format.
+    """
+    if Archive(path).exists():
+        found = [Archive(path)]
+    else:
+        found = [Archive(folder) for folder in sorted(path.iterdir()) if Archive(folder).exists()]
+    for archive in found:
+        archive.check()
+    return found
+
+
+def register_archives(connection: duckdb.DuckDBPyConnection, archives: list[Archive]) -> None:
+    """Make the views `faces` and `stages`, whose files are read when they are asked for, not before."""
+    faces, stages = ["SELECT * FROM _no_faces"], ["SELECT * FROM _no_stages"]
+    connection.register("_no_faces", _NOWHERE.empty_table())
+    connection.register("_no_stages", _NEVER.empty_table())
+    for number, archive in enumerate(archives):
+        folder = "'" + str(archive.path).replace("'", "''") + "'"
+        for name, data, selects in (("faces", _faces(archive), faces), ("stages", _stages(archive), stages)):
+            if data is not None:
+                connection.register(f"_{name}_{number}", data)
+                selects.append(f"SELECT {folder} AS archive, * FROM _{name}_{number}")
+    connection.execute(f"CREATE VIEW faces AS {' UNION ALL BY NAME '.join(faces)}")
+    connection.execute(f"CREATE VIEW stages AS {' UNION ALL BY NAME '.join(stages)}")
+
+
+def _faces(archive: Archive) -> ds.Dataset | None:
+    files = [str(part.path) for part in archive.face_parts()]
+    schema = pa.schema([*FACES, ("date", pa.date32())])
+    partitioning = ds.partitioning(pa.schema([("date", pa.date32())]), flavor="hive")
+    base = str(archive.faces_path)
+    return (
+        ds.dataset(files, schema, format="parquet", partitioning=partitioning, partition_base_dir=base)
+        if files
+        else None
+    )
+
+
+def _stages(archive: Archive) -> ds.Dataset | None:
+    files = [str(part.path) for part in current_parts(archive.stages_path)]
+    return ds.dataset(files, STAGES, format="parquet") if files else None

@@ -1,0 +1,64 @@
+"""The configuration of a surveillance run: one model for command line, YAML file and flow parameters."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+
+from facepipe.images import MAX_PIXELS
+
+
+class SurveilConfig(BaseModel):
+    """Everything that `facepipe surveil` can be told. Unknown keys are errors."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    inbox: Path = Field(description="Folder of images and videos, nested as it may be; it is only read.")
+    out: Path = Field(description="Archive folder to write or to go on with.")
+    method: str = Field("espcn", description="Super-resolution of faces below 128 px.")
+    regressor: str = Field("vrn-compact", description="Volumetric regressor.")
+    detector: str = Field("centerface", description="Face detector.")
+    every: int | None = Field(
+        None, ge=1, description="Look at every n-th frame of a video; default: one frame a second."
+    )
+    per_second: float | None = Field(
+        None, gt=0, le=1000, description="Look at so many frames of each second of a video, instead."
+    )
+    min_interocular_px: float = Field(
+        8.0, ge=0, description="Faces with less between the eyes, were they frontal, are not restored, px."
+    )
+    retain_days: int | None = Field(
+        None, ge=0, description="Delete images, volumes and meshes this many days after they were stored."
+    )
+    no_pixels: bool = Field(False, description="Keep no image, volume or mesh, only the table.")
+    reprocess: bool = Field(False, description="Do again what another configuration would change.")
+    cluster: str = Field(
+        "local", description="'local', 'slurm', 'kubernetes', or the address of a Dask scheduler."
+    )
+    cluster_config: Path | None = Field(None, description="YAML file of what to ask Slurm or Kubernetes for.")
+    workers: int | None = Field(None, ge=1, description="Local worker processes; default: all cores.")
+    max_pixels: int = Field(
+        MAX_PIXELS, ge=1, le=MAX_PIXELS, description="Larger images and videos are not decoded, px."
+    )
+    max_frames: int = Field(20_000, ge=1, description="Frames of one video that are looked at, at most.")
+    max_seconds: float = Field(86_400.0, gt=0, description="How far into a video is looked, s.")
+    settle_seconds: float = Field(
+        60.0, ge=0, description="Files changed so recently wait for the next run, s."
+    )
+    wait: bool = Field(False, description="Wait while another run works on the archive.")
+    wave_frames: int = Field(512, ge=1, description="Images and frames in work at a time.")
+
+    @field_validator("inbox", "out", mode="before")
+    @classmethod
+    def _named(cls, value: Any) -> Any:
+        if isinstance(value, str | Path) and str(value) in ("", "."):
+            raise ValueError("name a folder")
+        return value
+
+    @model_validator(mode="after")
+    def _one_frame_rule(self) -> SurveilConfig:
+        if self.every is not None and self.per_second is not None:
+            raise ValueError("every and per_second exclude each other: give one")
+        return self

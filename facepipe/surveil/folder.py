@@ -1,0 +1,151 @@
+"""The folder of a batch in work: its plan and the parts that its units wrote."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from facepipe.archive import Archive, delete_folder
+from facepipe.store import read_table, write_atomically, write_tables
+from facepipe.surveil.plan import FACES_PER_BLOCK, LOOK_WAVE, SurveilUnit
+
+
+@dataclass(frozen=True)
+class BatchFolder:
+    """A batch on disk; what exists in it is complete.
+
+        batch.json          when it began, under which rules
+        listed.parquet      the files to look at
+        items.parquet       its new inputs, cut
+        parts/              <wave>/<stage>/part-<shard>-<block>.parquet; look's under the wave LOOK_WAVE
+        volumes/            volumes, where the archive keeps none
+        rows/               <wave>.parquet, the finished rows of a wave
+
+    Attributes:
+        archive: whose it is.
+        number: of the batch.
+    """
+
+    archive: Archive
+    number: int
+
+    @property
+    def path(self) -> Path:
+        """The folder."""
+        return self.archive.batches_path / f"{self.number:06d}"
+
+    @property
+    def listed_path(self) -> Path:
+        """The files to look at."""
+        return self.path / "listed.parquet"
+
+    @property
+    def items_path(self) -> Path:
+        """The new inputs, cut into items."""
+        return self.path / "items.parquet"
+
+    @property
+    def facts_path(self) -> Path:
+        """When the batch began, under which rules; written last, it makes the folder a batch."""
+        return self.path / "batch.json"
+
+    def read_facts(self) -> dict[str, Any]:
+        """Read what `write_facts` wrote; empty if the batch was never begun."""
+        try:
+            return dict(json.loads(self.facts_path.read_text(encoding="utf-8")))
+        except (FileNotFoundError, ValueError):
+            return {}
+
+    def write_facts(self, facts: Mapping[str, Any]) -> None:
+        """Begin the batch."""
+        write_atomically(self.facts_path, json.dumps(dict(facts)).encode(), private=True)
+
+    def read_looked(self) -> pa.Table:
+        """What look said of every file of the batch."""
+        units = (SurveilUnit("look", LOOK_WAVE, shard) for shard, _ in sorted(self.done("look", LOOK_WAVE)))
+        return pa.concat_tables(self.read_part(unit) for unit in units)
+
+    def rows_path(self, wave: int) -> Path:
+        """The rows of a finished wave."""
+        return self.path / "rows" / f"{wave:06d}.parquet"
+
+    def wave_path(self, wave: int) -> Path:
+        """What the units of a wave wrote."""
+        return self.path / "parts" / f"{wave:06d}"
+
+    def part_path(self, unit: SurveilUnit) -> Path:
+        """Where a unit's part lies: its existence is what 'done' means."""
+        folder = self.wave_path(unit.wave) / unit.stage
+        return folder / f"part-{unit.shard:06d}-{unit.block:06d}.parquet"
+
+    def done(self, stage: str, wave: int) -> set[tuple[int, int]]:
+        """(shard, block) of the units of a stage that are done."""
+        folder = self.wave_path(wave) / stage
+        if not folder.is_dir():
+            return set()
+        names = (path.name for path in folder.iterdir() if path.name.startswith("part-"))
+        return {(int(name[5:11]), int(name[12:18])) for name in names}
+
+    def write_part(self, unit: SurveilUnit, table: pa.Table) -> None:
+        """Write a unit's part: the unit is done from the rename on."""
+        write_tables(self.part_path(unit), [table], table.schema, True, FACES_PER_BLOCK)
+
+    def read_part(self, unit: SurveilUnit) -> pa.Table:
+        """Read a unit's part."""
+        return pq.read_table(self.part_path(unit))
+
+    def read_block(self, unit: SurveilUnit) -> pa.Table:
+        """Read those rows that detect wrote which a later unit works on."""
+        detect = SurveilUnit("detect", unit.wave, unit.shard)
+        with pq.ParquetFile(self.part_path(detect)) as file:
+            return file.read_row_group(unit.block)
+
+    def count_rows(self, wave: int, shard: int) -> int:
+        """How many rows detect wrote of a shard."""
+        return int(pq.read_metadata(self.part_path(SurveilUnit("detect", wave, shard))).num_rows)
+
+    def count_faces(self, wave: int, shard: int) -> list[int]:
+        """How many faces are to be restored in each block of a shard."""
+        detect = SurveilUnit("detect", wave, shard)
+        with pq.ParquetFile(self.part_path(detect)) as file:
+            groups = (file.read_row_group(i, columns=["crop_px"]) for i in range(file.num_row_groups))
+            return [group.num_rows - group["crop_px"].null_count for group in groups]
+
+    def shards(self, wave: int) -> list[int]:
+        """The shards of a wave."""
+        items = read_table(self.items_path)
+        return sorted(pc.unique(items.filter(pc.field("wave") == wave)["shard"]).to_pylist())
+
+    def read_items(self, wave: int, shard: int) -> list[dict[str, Any]]:
+        """The items of a shard, in their order."""
+        here = (pc.field("wave") == wave) & (pc.field("shard") == shard)
+        return list(read_table(self.items_path).filter(here).to_pylist())
+
+    def waves(self) -> int:
+        """How many waves the items make."""
+        last = pc.max(read_table(self.items_path)["wave"]).as_py()
+        return 0 if last is None else int(last) + 1
+
+    def is_finished(self) -> bool:
+        """Whether all its rows are there, so that nothing but publishing them is left."""
+        return (
+            bool(self.read_facts())
+            and self.items_path.exists()
+            and all(self.rows_path(wave).exists() for wave in range(self.waves()))
+        )
+
+    def delete_wave(self, wave: int) -> None:
+        """Delete what the units of a wave wrote."""
+        delete_folder(self.wave_path(wave))
+
+    def delete(self) -> None:
+        """Delete the batch's folder, its facts first, so that half a folder is never taken for a batch."""
+        self.facts_path.unlink(missing_ok=True)
+        delete_folder(self.path)

@@ -1,0 +1,69 @@
+"""One occupancy volume in one file: a zip that holds a Zarr array, so that any Zarr reader opens it."""
+
+from __future__ import annotations
+
+import os
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import zarr
+from numpy.typing import NDArray
+from zarr.codecs import ZstdCodec
+from zarr.storage import ZipStore
+
+from facepipe.conventions import VolumeGeometry
+from facepipe.errors import FacepipeError
+from facepipe.store import make_private_folder
+
+SUFFIX = ".zarr.zip"
+
+
+def write_volume(path: Path, volume: NDArray[np.uint8], geometry: VolumeGeometry) -> None:
+    """Write a volume atomically, readable by its owner only.
+
+    Args:
+        path: of the file; its name should end in `SUFFIX`.
+        volume: uint8 (D, H, W).
+        geometry: becomes the array's attributes `spacing` and `z_zero`.
+    """
+    make_private_folder(path.parent)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        os.close(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600))
+        with ZipStore(temporary, mode="w") as store:
+            array = zarr.create_array(
+                store=store,
+                shape=volume.shape,
+                chunks=volume.shape,
+                dtype="uint8",
+                compressors=ZstdCodec(level=1),
+                attributes={"spacing": list(geometry.spacing), "z_zero": geometry.z_zero},
+                config={"write_empty_chunks": True},
+            )
+            array[:] = volume
+        with temporary.open("rb") as file:
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def read_volume(path: Path) -> tuple[NDArray[np.uint8], dict[str, Any]]:
+    """Read a volume.
+
+    Returns:
+        uint8 (D, H, W) and its attributes, `spacing` and `z_zero` among them.
+
+    Raises:
+        FacepipeError: the file is missing or damaged.
+    """
+    try:
+        with ZipStore(path, mode="r") as store:
+            array = zarr.open_array(store, mode="r")
+            return np.asarray(array[:], np.uint8), dict(array.attrs)
+    except (OSError, ValueError, KeyError, RuntimeError, zipfile.BadZipFile) as error:
+        raise FacepipeError(
+            f"{path}: no readable volume ({error}); make it again with --reprocess"
+        ) from error
