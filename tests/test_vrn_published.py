@@ -99,6 +99,24 @@ def test_hourglasses_of_silent_blocks_add_maxima() -> None:
     torch.testing.assert_close(halves(features), features + spread[0] + spread[1])
 
 
+def test_levels_nested_on_the_fine_side_halve_once_each() -> None:
+    """Two levels add the maxima of 2 x 2 pixels twice, so that any even side will do."""
+    features = torch.rand(1, 4, 6, 6, generator=torch.Generator().manual_seed(0))
+    network = VrnHourglass(2, 4, "fine").eval()
+    _silence(network)
+    maxima = nn.functional.max_pool2d(features, 2).repeat_interleave(2, 2).repeat_interleave(2, 3)
+    torch.testing.assert_close(network(features), features + 2 * maxima)
+
+
+def test_weights_to_be_run_in_unknown_ways_are_refused(tmp_path: Path) -> None:
+    info = WeightsInfo("new", "regressor", "thirds", geometry=asdict(VolumeGeometry()))
+    path = tmp_path / "new.safetensors"
+    for usage in ({"input_range": "-2..2"}, {"flavour": "rgb"}):
+        save_weights(path, {"a": np.zeros(1, np.float32)}, replace(info, usage=usage))
+        with pytest.raises(WeightsError, match="which is unknown; it may need a newer facepipe"):
+            open_regressor(str(path)).build()
+
+
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
 def test_every_architecture_is_trained_saved_and_run(
     architecture: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

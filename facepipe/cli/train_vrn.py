@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import click
 
@@ -113,7 +113,7 @@ def _reporter() -> Callable[[Row], None]:
     losses: list[float] = []
 
     def report(row: Row) -> None:
-        losses.append(row["loss"])
+        losses.append(cast(float, row["loss"]))  # other columns have gaps, it has none
         click.echo(
             f"step {row['step']}, {row['seconds']:.0f} s: loss {row['loss']:.4f} {sparkline(losses)} "
             f"validation IoU {row['validation_iou']:.3f}, depth {row['validation_depth_px']:.2f} px",
