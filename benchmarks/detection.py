@@ -20,6 +20,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from facepipe.crop import FACE_PX, VRN_CROP_PX
 from facepipe.datasets.catalog import open_dataset
 from facepipe.detect import DETECTORS, Detection, Detector, face_crop, open_detector
 from facepipe.faces.background import background
@@ -111,7 +112,7 @@ def is_of(detection: Detection, landmarks: np.ndarray) -> bool:
     crop = face_crop(detection, 10**6, 10**6)
     side = side_px(landmarks)
     off = np.hypot(*(landmarks.mean(axis=0) - (crop.x0 + crop.size / 2, crop.y0 + crop.size / 2)))
-    ratio = crop.size * 90 / 192 / side
+    ratio = crop.size * FACE_PX / VRN_CROP_PX / side
     return bool(off <= NEAR * side and 1 / ALIKE <= ratio <= ALIKE)
 
 

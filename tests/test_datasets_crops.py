@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from frames import grey, put, shipped
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -66,3 +67,26 @@ def test_what_cannot_be_cropped() -> None:
         crop_for(sample(face(10, 10, 0, 50)), "landmarks")
     with pytest.raises(UsageError, match="did you mean 'landmarks'"):
         crop_for(sample(None), "landmark")
+
+
+class TestFace:
+    def test_a_detected_face_is_cut_as_its_landmarks_would_be(self) -> None:
+        frame = grey(640, 480)
+        landmarks = put(frame, shipped(1)[0], 60, (420, 230))
+        placed = Sample(frame, "", Truth("landmarks2d", None, landmarks.astype(np.float32)))
+        found, true = crop_for(placed, "face"), crop_for(placed, "landmarks")
+        assert found.size == pytest.approx(true.size, rel=0.2)
+        assert (found.x0 + found.size / 2, found.y0 + found.size / 2) == pytest.approx(
+            (true.x0 + true.size / 2, true.y0 + true.size / 2), abs=0.06 * true.size
+        )
+
+    def test_the_largest_of_several_is_taken(self) -> None:
+        frame = grey(640, 400)
+        put(frame, shipped(1)[0], 20, (120, 200))
+        landmarks = put(frame, shipped(2)[1], 50, (430, 200))
+        crop = crop_for(Sample(frame, ""), "face")
+        assert crop.x0 < landmarks[:, 0].min() and crop.x0 + crop.size > landmarks[:, 0].max()
+
+    def test_no_face(self) -> None:
+        with pytest.raises(SampleError, match="no-face-detected: --crop face: no face found in 300 x 200 px"):
+            crop_for(sample(None), "face")

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from frames import grey, landmark_side, put, shipped
 
-from facepipe.detect import DETECTORS, Detection, face_crop, main_face, open_detector
+from facepipe.detect import Detection, face_crop, main_face, open_detector
 from facepipe.detect.centerface import CenterFace
 from facepipe.errors import UsageError, WeightsError
 from facepipe.images import read_image
@@ -31,17 +31,17 @@ def of_face(detections, landmarks):
 
 def detect_one(sample, size_px, turns=0, name="centerface"):
     """Detections in a frame with one face, which is turned by right angles, and the landmarks before that."""
-    frame = grey(400, 400)
-    landmarks = put(frame, sample, size_px, (190, 210))
+    frame = grey(320, 320)
+    landmarks = put(frame, sample, size_px, (150, 170))
     return open_detector(name)(np.rot90(frame, turns)), landmarks
 
 
 class TestOneFace:
-    @pytest.mark.parametrize(("size_px", "at_least"), [(12, 11), (20, 12), (48, 12)])
+    @pytest.mark.parametrize(("size_px", "at_least"), [(12, 9), (20, 10), (48, 10)])
     def test_found_where_it_is_and_nothing_else(self, size_px, at_least):
-        results = [detect_one(sample, size_px) for sample in shipped(12)]
+        results = [detect_one(sample, size_px) for sample in shipped(10)]
         assert sum(len(of_face(found, landmarks)) for found, landmarks in results) >= at_least
-        assert sum(len(found) for found, _ in results) <= 13
+        assert sum(len(found) for found, _ in results) <= 11
 
     @pytest.mark.parametrize("size_px", [16, 60])
     def test_points_are_eyes_nose_and_mouth_from_the_left(self, size_px):
@@ -63,8 +63,8 @@ class TestOneFace:
 
     def test_a_face_that_fills_a_large_picture_is_one_face(self):
         sample = shipped(1)[0]
-        frame = grey(1900, 1700)
-        landmarks = put(frame, sample, 420, (900, 850))
+        frame = grey(1300, 1200)
+        landmarks = put(frame, sample, 330, (650, 600))
         found = open_detector()(frame)
         assert len(found) == 1
         assert of_face(found, landmarks)
@@ -96,20 +96,24 @@ class TestTurnedFaces:
     @pytest.mark.parametrize("turns", [1, 3])
     def test_lying_faces_are_found_where_asked_for(self, turns):
         """A frame turned by 90 degrees: the points keep their meaning, the subject's right eye first."""
-        for sample in shipped(4):
+        for sample in shipped(2):
             upright, _ = detect_one(sample, 24)
             lying, _ = detect_one(sample, 24, turns, "centerface-rotated")
             x, y = upright[0].points.T
-            expected = np.stack([y, 400 - x] if turns == 1 else [400 - y, x], axis=1)
+            expected = np.stack([y, 320 - x] if turns == 1 else [320 - y, x], axis=1)
             np.testing.assert_allclose(lying[0].points, expected, atol=4)
 
 
 class TestAnyPicture:
-    @pytest.mark.parametrize("name", DETECTORS)
     @pytest.mark.parametrize(("height", "width"), [(1, 1), (1, 700), (700, 1), (5, 5000), (31, 33)])
-    def test_odd_shapes(self, name, height, width):
+    def test_odd_shapes(self, height, width):
         noise = np.random.default_rng(0).integers(0, 256, (height, width, 3), np.uint8)
-        assert open_detector(name)(noise) == []
+        assert open_detector()(noise) == []
+
+    @pytest.mark.parametrize(("height", "width"), [(1, 1), (1, 200), (31, 33)])
+    def test_odd_shapes_turned(self, height, width):
+        noise = np.random.default_rng(0).integers(0, 256, (height, width, 3), np.uint8)
+        assert open_detector("centerface-rotated")(noise) == []
 
     @pytest.mark.parametrize("level", [0, 127, 255])
     def test_empty_frames(self, level):
