@@ -6,12 +6,14 @@ import copy
 import json
 import os
 import re
+import shlex
 import subprocess
 import sys
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
+import click
 import jsonschema
 import pytest
 import yaml
@@ -129,7 +131,6 @@ def parses(command: list[str]) -> None:
     """A command of a manifest is one that its program understands, with every option."""
     words = [word if not word.startswith("$(") else "name" for word in command]
     if words[0] == "dask":
-        import click
         from distributed.cli import dask_scheduler, dask_worker
 
         program = {"scheduler": dask_scheduler.main, "worker": dask_worker.main}[words[1]]
@@ -139,6 +140,14 @@ def parses(command: list[str]) -> None:
         from prefect.cli._app import _app
 
         _app.parse_args(words[1:], print_error=False, exit_on_error=False)
+    elif words[0] == "facepipe":
+        from facepipe.cli import facepipe
+
+        command, *rest = words[1:]
+        found = facepipe.get_command(click.Context(facepipe), command)
+        assert found is not None
+        if rest:
+            found.make_context(command, rest)
     else:
         assert words[0] == "pg_isready"
 
@@ -350,3 +359,29 @@ def test_example_passwords_are_no_passwords() -> None:
     assert example["PREFECT_AUTH"].endswith(":change-me")
     used = set(re.findall(r"\$\{(\w+)", (DEPLOY / "compose.yaml").read_text()))
     assert used == set(example)
+
+
+def commands_of_the_runbook() -> list[str]:
+    text = (DEPLOY / "README.md").read_text()
+    blocks = "\n".join(re.findall(r"```sh\n(.*?)```", text, re.S)).splitlines()
+    inline = [" ".join(code.split()) for code in re.findall(r"(?<!`)`([^`]+)`(?!`)", text)]
+    lines = [line.split("  #")[0].strip() for line in blocks + inline]
+    starts = re.compile(r"(prefect|dask|facepipe) (?!worker$)[a-z]")
+    return sorted({line for line in lines if starts.match(line) and "..." not in line})
+
+
+def test_the_runbook_has_commands() -> None:
+    assert len(commands_of_the_runbook()) > 20
+
+
+@pytest.mark.parametrize("line", commands_of_the_runbook())
+def test_commands_of_the_runbook_exist(line: str) -> None:
+    parses(shlex.split(line.replace("RUN_ID", "2f1a2f0e-7a52-4a4e-8ef3-0a8d3a3a1d11")))
+
+
+def test_files_that_the_runbook_names_exist() -> None:
+    text = (DEPLOY / "README.md").read_text()
+    named = set(re.findall(r"(?:deploy/|`)((?:kubernetes/|slurm/)?[\w.-]+\.(?:yaml|env|sbatch|cpu))\b", text))
+    assert len(named) > 8
+    for name in named - {"deploy/.env", ".env"}:
+        assert any((DEPLOY / folder / name).exists() for folder in ("", "kubernetes", "slurm")), name
