@@ -1,4 +1,4 @@
-"""The constants of `facepipe.detect.framing`: `python benchmarks/face_framing.py [--faces 300] [--photos DIR]`.
+"""The constants of `facepipe.detect.framing`: `python benchmarks/face_framing.py [--faces N] [--photos DIR]`.
 
 Faces of the factory are drawn in many poses, put into frames at sizes from 12 to 90 px between the eyes and
 turned by up to 30 degrees; of those that are found, box and points are set against the 68 landmarks. The
