@@ -11,7 +11,7 @@ import sys
 
 from prefect.plugins import HookContext, register_hook
 
-DEPLOYMENTS = ("sr-benchmark",)
+DEPLOYMENTS = ("sr-benchmark", "surveillance")
 """Deployments that share their flow's name."""
 
 VERBS = ("run", "inspect")

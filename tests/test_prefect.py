@@ -120,11 +120,14 @@ class Prefect:
             )
 
     def api(self, path: str, body: dict) -> list[dict]:
+        return self.request("post", path, body).json()
+
+    def request(self, method: str, path: str, body: dict):
         import httpx
 
-        answer = httpx.post(f"{self.url}/{path}", json=body, timeout=20)
+        answer = httpx.request(method, f"{self.url}/{path}", json=body, timeout=20)
         answer.raise_for_status()
-        return answer.json()
+        return answer
 
     def __enter__(self) -> Prefect:
         self("server", "start", "--background", "--port", str(self.port))

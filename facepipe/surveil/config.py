@@ -8,6 +8,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from facepipe.images import MAX_PIXELS
+from facepipe.vrn.backends import Backend
 
 
 class SurveilConfig(BaseModel):
@@ -19,6 +20,7 @@ class SurveilConfig(BaseModel):
     out: Path = Field(description="Archive folder to write or to go on with.")
     method: str = Field("espcn", description="Super-resolution of faces below 128 px.")
     regressor: str = Field("vrn-compact", description="Volumetric regressor.")
+    backend: Backend = Field("torch", description="What runs the regressor on the CPU; openvino is faster.")
     detector: str = Field("centerface", description="Face detector.")
     every: int | None = Field(
         None, ge=1, description="Look at every n-th frame of a video; default: one frame a second."

@@ -135,7 +135,7 @@ def regress(rows: list[Row], rules: Rules, places: Places, device: str) -> list[
     if not rows:
         return []
     regressor = get_regressor(rules.regressor)
-    volumes = regressor.build(device)(np.stack([_image(row) for row in rows]))
+    volumes = regressor.build(device, rules.backend)(np.stack([_image(row) for row in rows]))
     for row, volume in zip(rows, volumes, strict=True):
         write_volume(places.volume(row["face_id"]), volume, regressor.geometry)
     return [{"index": row["index"], "face_id": row["face_id"]} for row in rows]

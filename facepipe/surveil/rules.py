@@ -16,6 +16,7 @@ from facepipe.preparing import digest
 from facepipe.superres.methods import get_method, resolve_methods
 from facepipe.surveil.config import SurveilConfig
 from facepipe.surveil.video import FrameRule
+from facepipe.vrn.backends import Backend, check_backend
 from facepipe.vrn.regressors import get_regressor
 
 REVISION = 1
@@ -32,6 +33,7 @@ class Rules:
         detector: finds faces.
         method: super-resolution method, resolved.
         regressor: volumetric regressor.
+        backend: what runs it.
         frames: which frames of videos.
         min_interocular_px: smaller faces are not restored.
         max_pixels, max_frames, max_seconds: bounds of decoding.
@@ -40,6 +42,7 @@ class Rules:
     detector: Detector
     method: str
     regressor: str
+    backend: Backend
     frames: FrameRule
     min_interocular_px: float
     max_pixels: int
@@ -67,7 +70,7 @@ class Rules:
 
     def regressor_key(self) -> str:
         """The digest of the regressor."""
-        return _key("regressor", self.regressor, get_regressor(self.regressor).fingerprint())
+        return _key("regressor", self.regressor, get_regressor(self.regressor).fingerprint(), self.backend)
 
     def digest(self) -> str:
         """One digest of all: work that was begun under another one is begun again."""
@@ -84,6 +87,7 @@ def resolve_rules(config: SurveilConfig) -> Rules:
     """
     if config.regressor == "none":
         raise UsageError("regressor 'none' makes no volume, and an archive needs one")
+    check_backend(config.backend)
     if config.method == "all":
         raise UsageError("method 'all': an archive is restored with one method, name it")
     (method,) = resolve_methods([config.method], [])
@@ -94,6 +98,7 @@ def resolve_rules(config: SurveilConfig) -> Rules:
         detector=open_detector(config.detector),
         method=method,
         regressor=get_regressor(config.regressor).name,
+        backend=config.backend,
         frames=FrameRule(every, 1.0 if config.per_second is None else config.per_second),
         min_interocular_px=config.min_interocular_px,
         max_pixels=config.max_pixels,

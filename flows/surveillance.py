@@ -1,0 +1,52 @@
+"""Surveillance batches as a Prefect flow."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from prefect import flow
+
+from facepipe.archive import Archive
+from facepipe.config import validated
+from facepipe.surveil.config import SurveilConfig
+from facepipe.surveil.runner import check
+from facepipe.vrn.backends import Backend
+from tasks.surveillance import explained_failures, process, report
+
+
+@flow(name="surveillance")
+def surveillance(
+    inbox: Path,
+    out: Path,
+    method: str = "espcn",
+    regressor: str = "vrn-compact",
+    backend: Backend = "torch",
+    detector: str = "centerface",
+    every: int | None = None,
+    per_second: float | None = None,
+    min_interocular_px: float = 8.0,
+    retain_days: int | None = None,
+    no_pixels: bool = False,
+    reprocess: bool = False,
+    cluster: str = "local",
+    cluster_config: Path | None = None,
+    workers: int | None = None,
+    max_pixels: int = 64_000_000,
+    max_frames: int = 20_000,
+    max_seconds: float = 86_400.0,
+    settle_seconds: float = 60.0,
+    wait: bool = False,
+    wave_frames: int = 512,
+) -> str:
+    """Find, restore and reconstruct the faces in the images and videos of an inbox, each input once.
+
+    Parameters are the options of `facepipe surveil`; the same parameters go on with the same archive.
+    Returns the archive's folder.
+    """
+    config = validated(SurveilConfig, dict(locals()), "parameters")
+    with explained_failures(config):
+        check(config)
+        with Archive(config.out).lock(config.wait):
+            summary = process(config)
+        report(config, summary)
+    return str(config.out.resolve())
