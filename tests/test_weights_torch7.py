@@ -93,7 +93,10 @@ def test_an_imported_vrn_computes_what_its_modules_do(
     np.testing.assert_array_equal(network(IMAGES[1:])[0], volumes[1])
 
 
-def test_the_published_nesting_has_the_published_size() -> None:
+def test_the_published_nesting_has_the_published_size(tmp_path: Path) -> None:
+    """Four levels in each of two stacks are nested deeply in a file, and not too deeply for the reader."""
+    file = import_weights(dump(Vrn(5).network(stages=2, depth=4), tmp_path / "vrn.t7"), "deep")
+    assert file.info.arguments.items() >= {"stages": 2, "depth": 4, "nested": "fine"}.items()
     with torch.device("meta"):
         network = build_network("vrn", {"nested": "fine"})
     assert sum(parameter.numel() for parameter in network.parameters()) == 19_184_968

@@ -2,7 +2,8 @@
 
 `ThirdsNetwork` is that of the study of 2019 (two stacks, two blocks wherever one stands in Newell's paper,
 four reductions by 3 at full resolution). `VrnNetwork` is the unguided network of Jackson et al., ICCV 2017.
-Both read RGB in [-1, 1] and return logits. Sources: the layer lists of the published checkpoints.
+Both return logits, and read RGB in [-1, 1] as facepipe trains them; how those of others are run, their
+weights say (`usage`). Sources: the layer lists of the published checkpoints.
 """
 
 from __future__ import annotations

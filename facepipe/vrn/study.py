@@ -1,7 +1,8 @@
 """From the state dictionary of the 2019 study's network to `published.ThirdsNetwork`.
 
-The names are those of the published stacked hourglass that the study trained (alexandru-dinu,
-3D-face-reconstruction): `res1.cb.cbr1.bn`, `hourglass.0.hg.afterpool.1...`, `chantojoints.1` and so on.
+The names are those of the study's own code (angelomenezes/3DFaceReconstruction, model_hourglass.py), which is
+that of alexandru-dinu/3D-face-reconstruction: `res1.cb.cbr1.bn`, `hourglass.0.hg.afterpool.1...`,
+`chantojoints.1` and so on. Its data loader feeds OpenCV's BGR as (grey - 128) / 128.
 """
 
 from __future__ import annotations
