@@ -122,6 +122,8 @@ def test_evaluate_command_refuses_what_is_not_for_super_resolvers(tmp_path: Path
     for arguments in (["--faces", "2"], [], ["--dataset", str(tmp_path), "--low-px", "16"]):
         done = CliRunner().invoke(evaluate, [str(file.path), *arguments])
         assert isinstance(done.exception, UsageError)
+    done = CliRunner().invoke(evaluate, ["espcn", "--dataset", "sample"])
+    assert "weights of one scale are needed here" in str(done.exception)
     done = CliRunner().invoke(evaluate, ["espcn-x4", "--dataset", "sample", "--record", "Title"])
     assert isinstance(done.exception, UsageError)
     assert "ships with facepipe" in str(done.exception)

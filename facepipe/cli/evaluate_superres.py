@@ -15,8 +15,8 @@ from facepipe.datasets.crops import crop_for
 from facepipe.degrade import degrade, make_reference
 from facepipe.errors import SampleError, UsageError
 from facepipe.progress import progress
-from facepipe.superres.methods import open_network
-from facepipe.weights import find_weights, open_weights
+from facepipe.superres.methods import known_methods, open_network
+from facepipe.weights import open_weights
 
 if TYPE_CHECKING:
     from facepipe.superres.evaluate import Pair
@@ -25,10 +25,10 @@ DEFAULT_DEGRADATION = "area"
 
 
 def is_super_resolver(name_or_file: str) -> bool:
-    """Whether weights of this name or path are of kind 'superres'."""
+    """Whether this is the name of a method, or the path of weights of kind 'superres'."""
     if name_or_file.endswith(".safetensors"):
         return open_weights(Path(name_or_file)).info.kind == "superres"
-    return find_weights(name_or_file, "superres") is not None
+    return name_or_file in known_methods()
 
 
 def evaluate_super_resolver(
