@@ -78,6 +78,14 @@ class BenchConfig(BaseModel):
     shard_size: int = Field(16, ge=1, le=256, description="Samples in a shard.")
     keep: Literal["all", "scores"] = Field("all", description="Keep arrays, or only tables.")
     disk_gb: float = Field(50.0, gt=0, description="Disk that arrays may take at a time, GB.")
+    unit_timeout_s: float | None = Field(
+        None,
+        ge=1,
+        description="Longest time for a unit, then its worker is restarted; default: 300 s + 120 s a sample.",
+    )
+    worker_memory_gb: float | None = Field(
+        None, gt=0, description="Memory of a local worker, GB; default: its share of the machine."
+    )
 
     @field_validator("degradations", "low_px", "methods", "regressors", "subsets", mode="before")
     @classmethod

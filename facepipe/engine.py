@@ -2,42 +2,65 @@
 
 The window is as wide as the slots, so that a unit that kills its worker takes no queued neighbour with
 it. A unit whose worker died is done again alone after the others; if that kills a worker, too, its
-samples are tried one by one, and only a sample that kills three workers while alone is quarantined.
-Trouble of the environment never quarantines: it stops the run, which can be resumed.
+samples are tried one by one, and only a sample that kills three workers while alone is quarantined. A
+unit that hangs is treated as one whose worker died: when its time is up, the worker is restarted. Trouble
+of the environment, a worker's lack of memory among it, never quarantines: it stops the run, which can be
+resumed.
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
+import resource
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import CancelledError
-from dataclasses import dataclass, field
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
 from typing import Any, Generic
 
-from distributed import Client, Future, KilledWorker, as_completed
+from distributed import Client, Future, KilledWorker, as_completed, get_worker
 from distributed.client import FutureCancelledError
 from distributed.comm.core import CommClosedError
 
 from facepipe.errors import EnvironmentTroubleError
 from facepipe.jobs import Job, Reasons, U, UnitReport
+from facepipe.overdue import STARTED, Watch, default_limit_s
 
 logger = logging.getLogger("facepipe")
 
 DEATHS_TO_QUARANTINE = 3
 WORKER_DIED = "worker-died"
+TIMED_OUT = "timed-out"
+_MEMORY_EVENTS = "worker-restart-memory"
 
 OnProgress = Callable[[Any, UnitReport], None]
 """Told of every unit that is done."""
 
 
+class _WorkerLostError(Exception):
+    """The worker that did a unit died, or hung for so long that it was ended."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason)
+        self.reason = reason
+
+
 @dataclass
 class StageResult:
-    """What a stage came to."""
+    """What a stage came to.
+
+    Attributes:
+        units, samples, quarantined: how many were done, in them, and given up.
+        seconds: of the workers, together.
+        peak_mb: the most memory that a process doing a unit had held since its start.
+        deaths: the units whose worker died or was ended.
+    """
 
     units: int = 0
     samples: int = 0
     quarantined: int = 0
     seconds: float = 0.0
+    peak_mb: float = 0.0
     deaths: list[str] = field(default_factory=list)
 
     def add(self, report: UnitReport) -> None:
@@ -46,6 +69,7 @@ class StageResult:
         self.samples += report.samples
         self.quarantined += report.quarantined
         self.seconds += report.seconds
+        self.peak_mb = max(self.peak_mb, report.peak_mb)
 
 
 @dataclass(frozen=True)
@@ -55,10 +79,18 @@ class Engine(Generic[U]):
     Attributes:
         client: of a running cluster.
         job: what the units are of.
+        unit_timeout_s: how long a unit, or one of its samples on trial, may take; None leaves it to the
+            number of samples.
     """
 
     client: Client
     job: Job[U]
+    unit_timeout_s: float | None = None
+    _watch: Watch = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        """Make the watch of this client's futures."""
+        object.__setattr__(self, "_watch", Watch(self.client))
 
     def run(self, units: Sequence[U], on_progress: OnProgress | None = None) -> StageResult:
         """Do all units of one stage.
@@ -74,6 +106,7 @@ class Engine(Generic[U]):
             done(unit, report)
 
         try:
+            self._watch.listen()
             died = self._sweep(units, finish)
             for unit in died:
                 result.deaths.append(str(unit))
@@ -108,23 +141,42 @@ class Engine(Generic[U]):
             for future in window:
                 unit = running.pop(future)
                 try:
-                    finish(unit, future.result())
-                except KilledWorker:
-                    logger.warning("a worker died on %s; it will be done again alone", unit)
+                    finish(unit, self._outcome(future))
+                except _WorkerLostError as lost:
+                    logger.warning("%s: %s; it will be done again alone", unit, lost.reason)
                     died.append(unit)
                 refill()
         finally:
             for future in running:
+                self._watch.remove(future)
                 future.cancel()
         return died
+
+    def _outcome(self, future: Future) -> Any:
+        """Wait for a future.
+
+        Raises:
+            _WorkerLostError: its worker died, or hung and was restarted.
+        """
+        try:
+            return future.result()
+        except KilledWorker as error:
+            raise _WorkerLostError(WORKER_DIED) from error
+        except (FutureCancelledError, CancelledError) as error:
+            if not self._watch.recover(future):
+                raise
+            raise _WorkerLostError(TIMED_OUT) from error
+        finally:
+            self._watch.remove(future)
 
     def _alone(self, unit: U) -> UnitReport:
         skip: dict[int, tuple[str, str]] = {}
         for attempt in range(DEATHS_TO_QUARANTINE):
             try:
-                return self._submit(unit, skip).result()
-            except KilledWorker:
-                logger.warning("a worker died on %s although it ran alone (%d)", unit, attempt + 1)
+                with self._enough_memory(unit):
+                    return self._outcome(self._submit(unit, skip))
+            except _WorkerLostError as lost:
+                logger.warning("%s: %s although it ran alone (%d)", unit, lost.reason, attempt + 1)
                 skip.update(self._find_killers(unit, skip))
         raise EnvironmentTroubleError(
             f"{unit}: it killed {DEATHS_TO_QUARANTINE} workers, though each of its samples passes alone; "
@@ -135,29 +187,56 @@ class Engine(Generic[U]):
         start, stop = self.job.span(unit)
         killers: dict[int, tuple[str, str]] = {}
         for index in range(start, stop):
-            deaths = 0
-            while index not in known and deaths < DEATHS_TO_QUARANTINE:
+            lost: list[str] = []
+            while index not in known and len(lost) < DEATHS_TO_QUARANTINE:
                 try:
-                    self._submit_probe(unit, index, known).result()
+                    with self._enough_memory(unit):
+                        self._outcome(self._submit_probe(unit, index, known))
                     break
-                except KilledWorker:
-                    deaths += 1
-            if deaths == DEATHS_TO_QUARANTINE:
-                killers[index] = (WORKER_DIED, f"{unit.stage}: {deaths} workers died on this sample alone")
-                logger.warning("sample %d killed %d workers on %s: quarantined", index, deaths, unit)
+                except _WorkerLostError as error:
+                    lost.append(error.reason)
+            if len(lost) == DEATHS_TO_QUARANTINE:
+                killers[index] = _blame(unit, lost)
+                logger.warning("sample %d on %s: quarantined (%s)", index, unit, killers[index][0])
         return killers
+
+    @contextmanager
+    def _enough_memory(self, unit: U) -> Iterator[None]:
+        """Tell a worker that was ended for its memory from one that died of what it did.
+
+        Raises:
+            EnvironmentTroubleError: the worker outgrew its limit while nothing but this unit ran.
+        """
+        before = len(self.client.get_events(_MEMORY_EVENTS))
+        try:
+            yield
+        except _WorkerLostError as error:
+            if len(self.client.get_events(_MEMORY_EVENTS)) == before:
+                raise
+            raise EnvironmentTroubleError(
+                f"{unit}: its worker outgrew its memory; give workers more (fewer --workers, or a larger "
+                "--worker-memory-gb where the machine has it), or repeat the command with a smaller "
+                "--shard-size and another --out"
+            ) from error
 
     def _submit(self, unit: U, skip: Reasons | None = None) -> Future:
         kind, resources = self._place(unit)
-        return self.client.submit(
+        future = self.client.submit(
             _run, self.job, unit, skip or {}, kind, resources=resources, pure=False, retries=0
         )
+        start, stop = self.job.span(unit)
+        return self._watched(future, stop - start)
 
     def _submit_probe(self, unit: U, index: int, skip: Reasons) -> Future:
         kind, resources = self._place(unit)
-        return self.client.submit(
+        future = self.client.submit(
             _probe, self.job, unit, index, dict(skip), kind, resources=resources, pure=False, retries=0
         )
+        return self._watched(future, 1)
+
+    def _watched(self, future: Future, samples: int) -> Future:
+        self._watch.add(future, self.unit_timeout_s or default_limit_s(samples))
+        return future
 
     def _place(self, unit: U) -> tuple[str, dict[str, float] | None]:
         if unit.stage in self.job.gpu_stages and self._gpu_workers():
@@ -182,8 +261,23 @@ class Engine(Generic[U]):
 
 
 def _run(job: Job[U], unit: U, skip: Reasons, device: str) -> UnitReport:
-    return job.run(unit, skip, device)
+    _say_started()
+    report = job.run(unit, skip, device)
+    return replace(report, peak_mb=resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
+
+
+def _blame(unit: Any, lost: Sequence[str]) -> tuple[str, str]:
+    """The code and the sentence for a sample that cost so many workers."""
+    if TIMED_OUT in lost:
+        return TIMED_OUT, f"{unit.stage}: over the time limit or its worker died, {len(lost)} times alone"
+    return WORKER_DIED, f"{unit.stage}: {len(lost)} workers died on this sample alone"
 
 
 def _probe(job: Job[U], unit: U, index: int, skip: Reasons, device: str) -> None:
+    _say_started()
     job.probe(unit, index, skip, device)
+
+
+def _say_started() -> None:
+    worker = get_worker()
+    worker.log_event(STARTED, worker.get_current_task())

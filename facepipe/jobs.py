@@ -43,11 +43,19 @@ U_contra = TypeVar("U_contra", bound=StagedUnit, contravariant=True)
 
 @dataclass(frozen=True)
 class UnitReport:
-    """What became of a unit."""
+    """What became of a unit.
+
+    Attributes:
+        samples: how many it has.
+        quarantined: how many of them were given up.
+        seconds: that it took.
+        peak_mb: the most memory that its process had held since its start; the engine fills it in.
+    """
 
     samples: int
     quarantined: int
     seconds: float
+    peak_mb: float = 0.0
 
 
 class Job(Protocol[U_contra]):

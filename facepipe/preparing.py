@@ -52,7 +52,7 @@ REFS = pa.schema(
     ]
 )
 
-HOW_FIELDS = ("cluster", "workers", "keep", "disk_gb")
+HOW_FIELDS = ("cluster", "workers", "keep", "disk_gb", "unit_timeout_s", "worker_memory_gb")
 """What a later command may say otherwise: the run goes on as it says."""
 
 _FACTS = {

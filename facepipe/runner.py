@@ -116,9 +116,14 @@ def _run_units(
     if not units:
         return StageResult()
     with connect(address) as client:
-        engine = Engine(client, BenchJob(spec))
+        engine = Engine(client, BenchJob(spec), store.read_run()["config"].get("unit_timeout_s"))
         _check_placement(store, engine.placement())
-        return engine.run(units, on_progress)
+        result = engine.run(units, on_progress)
+    run = store.read_run()
+    peaks = run.setdefault("peak_mb", {})
+    peaks[stage] = round(max(result.peak_mb, peaks.get(stage, 0.0)))
+    store.write_run(run)
+    return result
 
 
 def _check_placement(store: RunStore, placement: str) -> None:

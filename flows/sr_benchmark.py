@@ -40,6 +40,8 @@ def sr_benchmark(
     shard_size: int = 16,
     keep: Literal["all", "scores"] = "all",
     disk_gb: float = 50.0,
+    unit_timeout_s: float | None = None,
+    worker_memory_gb: float | None = None,
 ) -> str:
     """How much of a 3D face does low resolution destroy, and which super-resolution brings it back?
 
@@ -48,10 +50,11 @@ def sr_benchmark(
     """
     config = make_config(dict(locals()), "parameters")
     check_cluster(config.cluster, config.cluster_config)
+    where = (config.cluster, config.workers, config.cluster_config, config.worker_memory_gb)
     with RunStore(config.folder).lock():
         store = prepare(config)
         if not is_complete(store):
-            with open_cluster(config.cluster, config.workers, config.cluster_config) as address:
+            with open_cluster(*where) as address:
                 verify(store, address)
                 ingest(store, address)
                 for wave in waves(store):

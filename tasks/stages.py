@@ -109,7 +109,13 @@ def _stage(name: str, store: RunStore, wave: range, address: str) -> None:
         progress = Progress(name, runner.samples_to_do(store, name, wave))
         result = runner.run_stage(store, name, wave, address, progress)
         progress.publish(100.0)
-        log.info("%s: %d units, %.1f s of work", name, result.units, result.seconds)
+        log.info(
+            "%s: %d units, %.1f s of work, at most %.0f MB in a worker",
+            name,
+            result.units,
+            result.seconds,
+            result.peak_mb,
+        )
 
 
 @task

@@ -25,6 +25,9 @@ class FaultyDataset:
         once: these kill the worker the first time.
         rejected: these raise SampleError.
         surprising: these raise an exception that nobody planned.
+        hanging: these never end.
+        stopping: these stop their process with SIGSTOP the first time.
+        hungry: these take more and more memory.
         disk_full: these raise ENOSPC while the file `root/full` exists.
         seconds: how long every load takes.
     """
@@ -34,6 +37,9 @@ class FaultyDataset:
     once: tuple[str, ...] = ()
     rejected: tuple[str, ...] = ()
     surprising: tuple[str, ...] = ()
+    hanging: tuple[str, ...] = ()
+    stopping: tuple[str, ...] = ()
+    hungry: tuple[str, ...] = ()
     disk_full: tuple[str, ...] = ()
     seconds: float = 0.0
     n: int = 12
@@ -52,6 +58,14 @@ class FaultyDataset:
         name = ref.sample_id
         if name in self.fatal or (name in self.once and not loads):
             os.kill(os.getpid(), signal.SIGKILL)
+        if name in self.stopping and not loads:
+            os.kill(os.getpid(), signal.SIGSTOP)
+        while name in self.hanging:
+            time.sleep(1)
+        taken = []
+        while name in self.hungry:
+            taken.append(np.ones(5_000_000))
+            time.sleep(0.05)
         if name in self.rejected:
             raise SampleError("bad-on-purpose", name)
         if name in self.surprising:

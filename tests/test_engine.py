@@ -97,6 +97,27 @@ def test_a_sample_that_kills_its_worker_is_the_only_one_lost(run, traces: Path, 
     assert without.equals(scores(store))
 
 
+@pytest.mark.slow
+def test_a_sample_that_hangs_is_the_only_one_lost(run, traces: Path, address: str) -> None:
+    dataset = FaultyDataset(traces, hanging=("s05",), stopping=("s10",))
+    store = run(dataset, address, unit_timeout_s=2)
+    assert failures(store) == [("s05", "ingest", "timed-out")]
+    assert scores(store).num_rows == 11 * 2
+    # Twice with its shard, three times alone; s10's worker was stopped once, in mid-unit.
+    assert dataset.loads("s05") == 5
+    assert dataset.loads("s10") == 3
+    without = scores(run(FaultyDataset(traces, rejected=("s05",)), address, "without"))
+    assert without.equals(scores(store))
+
+
+def test_too_little_memory_blames_nobody(run, traces: Path) -> None:
+    with (
+        open_cluster("local", 1, worker_memory_gb=0.9) as small,
+        pytest.raises(EnvironmentTroubleError, match=r"outgrew its memory.*--worker-memory-gb"),
+    ):
+        run(FaultyDataset(traces, hungry=("s05",)), small)
+
+
 def test_a_worker_that_dies_once_costs_nothing(run, traces: Path, address: str) -> None:
     store = run(FaultyDataset(traces, once=("s01", "s09")), address)
     assert failures(store) == []

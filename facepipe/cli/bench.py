@@ -41,10 +41,11 @@ def _run(config: BenchConfig) -> None:
     from facepipe.store import RunStore
 
     check_cluster(config.cluster, config.cluster_config)
+    where = (config.cluster, config.workers, config.cluster_config, config.worker_memory_gb)
     with RunStore(config.folder).lock():
         store = runner.prepare(config)
         if not runner.is_complete(store):
-            with open_cluster(config.cluster, config.workers, config.cluster_config) as address:
+            with open_cluster(*where) as address:
                 with progress("verify", runner.samples_to_verify(store)) as advance:
                     runner.verify(store, address, _counting(advance))
                 with progress("ingest", runner.candidates_to_do(store)) as advance:
@@ -99,7 +100,9 @@ def status(run: Path, verify: bool) -> None:
         state = "interrupted; the command that started it goes on from here"
     click.echo(f"{run}: {state}, run {facts['run_id'] or '(no id before ingest)'}")
     for stage, done, total in runner.progress_of(store):
-        click.echo(f"  {stage:<8} {done:>7} of {total} units")
+        peak = facts.get("peak_mb", {}).get(stage)
+        memory = f", at most {peak} MB in a worker" if peak else ""
+        click.echo(f"  {stage:<8} {done:>7} of {total} units{memory}")
     if not verify:
         return
     with store.lock():

@@ -44,7 +44,12 @@ def check_cluster(where: str, cluster_config: Path | None) -> None:
 
 
 @contextmanager
-def open_cluster(where: str, workers: int | None, cluster_config: Path | None = None) -> Iterator[str]:
+def open_cluster(
+    where: str,
+    workers: int | None,
+    cluster_config: Path | None = None,
+    worker_memory_gb: float | None = None,
+) -> Iterator[str]:
     """Start or find a cluster.
 
     Args:
@@ -52,6 +57,8 @@ def open_cluster(where: str, workers: int | None, cluster_config: Path | None = 
             ``tcp://host:8786``. Nothing means 'local', as an unset variable in deploy/prefect.yaml gives it.
         workers: worker processes of a local cluster; None takes one for each core.
         cluster_config: what to ask Slurm or Kubernetes for.
+        worker_memory_gb: what a worker of a local cluster may hold before it is ended; None takes the
+            machine's, shared among its cores.
 
     Yields:
         The scheduler's address.
@@ -70,19 +77,20 @@ def open_cluster(where: str, workers: int | None, cluster_config: Path | None = 
         with open_kubernetes(*read_kubernetes_file(cluster_config)) as address:
             yield address
     elif where == "local":
-        with _open_local(workers) as address:
+        with _open_local(workers, worker_memory_gb) as address:
             yield address
     else:
         yield where
 
 
 @contextmanager
-def _open_local(workers: int | None) -> Iterator[str]:
+def _open_local(workers: int | None, memory_gb: float | None) -> Iterator[str]:
     with dask.config.set(CONFIG), warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Port .* is already in use")
         cluster = LocalCluster(
             n_workers=workers or len(os.sched_getaffinity(0)),
             threads_per_worker=1,
+            memory_limit="auto" if memory_gb is None else int(memory_gb * 1e9),
             processes=True,
             dashboard_address="127.0.0.1:0",
             host="127.0.0.1",
