@@ -60,6 +60,8 @@ def read_volume(path: Path) -> tuple[NDArray[np.uint8], dict[str, Any]]:
         FacepipeError: the file is missing or damaged.
     """
     try:
+        if not zipfile.is_zipfile(path):
+            raise ValueError("it is no zip file" if path.exists() else "it is not there")
         with ZipStore(path, mode="r") as store:
             array = zarr.open_array(store, mode="r")
             return np.asarray(array[:], np.uint8), dict(array.attrs)

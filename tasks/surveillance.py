@@ -47,8 +47,8 @@ def explained_failures(config: SurveilConfig) -> Iterator[None]:
         reason = str(error) if isinstance(error, FacepipeError) else f"{type(error).__name__}: {error}"
         create_markdown_artifact(
             f"**{reason}**\n\n"
-            "Nothing is lost: what was done is in the archive, and nothing half done is in its tables. Once the "
-            "cause is mended, run the deployment again or wait for its schedule; it goes on from there.\n\n"
+            "Nothing is lost: what was done is in the archive, and nothing half done is in its tables. Once "
+            "the cause is mended, run the deployment again or wait for its schedule: it goes on.\n\n"
             f"- by hand: `prefect deployment run surveillance --watch -p inbox={config.inbox} "
             f"-p out={config.out}`\n"
             f"- what is in the archive: `facepipe query {config.out} "

@@ -17,12 +17,19 @@ from facepipe.engine import Engine
 from facepipe.schema import FILES
 from facepipe.store import read_table, write_tables
 from facepipe.surveil.config import SurveilConfig
-from facepipe.surveil.detecting import stated_frames
 from facepipe.surveil.folder import BatchFolder
 from facepipe.surveil.inbox import InboxFile
 from facepipe.surveil.job import SurveilJob
 from facepipe.surveil.ledger import Ledger
-from facepipe.surveil.plan import FILES_PER_LOOK, ITEMS, LOOK_WAVE, STAGES, SurveilUnit, make_items
+from facepipe.surveil.plan import (
+    FILES_PER_LOOK,
+    ITEMS,
+    LOOK_WAVE,
+    STAGES,
+    SurveilUnit,
+    make_items,
+    stated_frames,
+)
 from facepipe.surveil.publish import write_rows
 from facepipe.surveil.rules import Rules
 from facepipe.surveil.summary import Summary

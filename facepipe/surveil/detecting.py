@@ -22,6 +22,7 @@ from facepipe.mesh.colour import FINEST_PX
 from facepipe.schema import FACES
 from facepipe.surveil.inbox import InboxFile
 from facepipe.surveil.looking import CHANGED, unchanged
+from facepipe.surveil.plan import stated_frames
 from facepipe.surveil.rules import Rules
 from facepipe.surveil.video import Frame, VideoFacts, open_regular, read_frames
 
@@ -128,14 +129,6 @@ def _of_video(
         frame = Frame(first + done * step, (first + done * step) / item["fps"], np.zeros((1, 1, 3), np.uint8))
         detail = f"{file.source}: frame {frame.number} could not be decoded, {item['frames']} were promised"
         yield _row(item, file, frame, reason, detail)
-
-
-def stated_frames(item: dict[str, Any]) -> int:
-    """How many frames of an item are to be looked at if its head tells the truth; 1 where it says nothing."""
-    if item["kind"] == "image" or not item["frames"]:
-        return 1
-    left = -(-(item["frames"] - item["first"]) // item["step"])
-    return max(1, min(item["count"], left))
 
 
 def _of_frame(

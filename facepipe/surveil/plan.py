@@ -85,7 +85,7 @@ def make_items(looked: Iterable[dict[str, Any]], rules: Rules, wave_frames: int)
     """
     wave = shard = in_shard = in_wave = 0
     for index, item in enumerate(item for row in looked for item in _cut(row, rules)):
-        frames = max(1, item["count"])
+        frames = stated_frames(item)
         alone = item["kind"] == "video"
         if in_wave and in_wave + frames > wave_frames:
             wave, shard, in_wave, in_shard = wave + 1, shard + 1, 0, 0
@@ -94,6 +94,14 @@ def make_items(looked: Iterable[dict[str, Any]], rules: Rules, wave_frames: int)
         in_wave += frames
         in_shard += IMAGES_PER_SHARD if alone else 1
         yield item | {"index": index, "wave": wave, "shard": shard}
+
+
+def stated_frames(item: dict[str, Any]) -> int:
+    """How many frames of an item are to be looked at if its head tells the truth; 1 where it says nothing."""
+    if item["kind"] == "image" or not item["frames"]:
+        return 1
+    left = -(-(item["frames"] - item["first"]) // item["step"])
+    return max(1, min(item["count"], left))
 
 
 def _cut(row: dict[str, Any], rules: Rules) -> Iterator[dict[str, Any]]:

@@ -149,12 +149,17 @@ def expire(archive: Archive, retain_days: int, now: datetime) -> int:
         now: UTC.
 
     Returns:
-        The number of days whose pixels were deleted.
+        The number of days whose pixels were deleted. What a batch in work has written stays until it is done.
     """
     last = (now - timedelta(days=retain_days)).date()
     folders = [path for path in _day_folders(archive) if path.name < last.isoformat()]
+    in_work = {path.name for path in archive.batches_path.glob("*")}
     for folder in folders:
-        delete_folder(folder)
+        for batch in folder.iterdir():
+            if batch.name not in in_work:
+                delete_folder(batch)
+        if not any(folder.iterdir()):
+            folder.rmdir()
     limit = pa.scalar(datetime(last.year, last.month, last.day), pa.timestamp("us"))
     for part in archive.face_parts():
         if any(_expired(rows, limit).true_count for rows in read_part(part.path, _EXPIRY)):
