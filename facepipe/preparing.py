@@ -9,6 +9,7 @@ import platform
 from collections.abc import Mapping
 from dataclasses import asdict, replace
 from datetime import UTC, datetime
+from functools import lru_cache
 from importlib.metadata import version as installed_version
 from pathlib import Path
 from typing import Any
@@ -126,11 +127,22 @@ def describe(config: BenchConfig) -> RunSpec:
 
 
 def load_spec(store: RunStore) -> RunSpec:
-    """Rebuild the specification of a prepared run from its folder.
+    """Rebuild the specification of a prepared run from its folder; once for each state of its run.json.
 
     Raises:
+        UsageError: the folder is no run.
         FacepipeError: its run.json is damaged.
     """
+    try:
+        state = store.run_json_path.stat()
+    except OSError as error:
+        raise UsageError(f"{store.path}: no run here: {error.strerror}") from error
+    return _spec_of(store, state.st_ino, state.st_mtime_ns)
+
+
+# Opening a data set lists it, and every stage of every wave asks: a second for a hundred thousand images.
+@lru_cache(maxsize=4)
+def _spec_of(store: RunStore, inode: int, mtime_ns: int) -> RunSpec:  # noqa: ARG001 - part of the key
     run = read_facts(store)
     config = make_config(run["config"] | {"out": store.path}, str(store.run_json_path))
     return replace(

@@ -129,12 +129,13 @@ def _run_units(
 def _check_placement(store: RunStore, placement: str) -> None:
     """Networks give slightly different results on other devices: one run, one kind of device."""
     run = store.read_run()
-    if run.setdefault("networks_on", placement) != placement:
+    if "networks_on" not in run:
+        store.write_run(run | {"networks_on": placement})
+    elif run["networks_on"] != placement:
         raise RunConflictError(
             f"{store.path}: this run's networks ran on {run['networks_on']} and the cluster now offers "
             f"{placement}; continue it on a cluster of the first kind, or choose another --out"
         )
-    store.write_run(run)
 
 
 def waves(store: RunStore) -> list[range]:
