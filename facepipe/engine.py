@@ -21,6 +21,7 @@ from typing import Any, Generic
 from distributed import Client, Future, KilledWorker, as_completed, get_worker
 from distributed.client import FutureCancelledError
 from distributed.comm.core import CommClosedError
+from distributed.scheduler import NoValidWorkerError, NoWorkerError
 
 from facepipe.errors import EnvironmentTroubleError
 from facepipe.jobs import Job, Reasons, U, UnitReport
@@ -111,6 +112,10 @@ class Engine(Generic[U]):
             for unit in died:
                 result.deaths.append(str(unit))
                 finish(unit, self._alone(unit))
+        except (NoValidWorkerError, NoWorkerError) as error:
+            raise EnvironmentTroubleError(
+                f"no worker was there that could take a unit: {error}; start workers and repeat the command"
+            ) from error
         except (CommClosedError, FutureCancelledError, CancelledError, TimeoutError) as error:
             raise EnvironmentTroubleError(
                 f"lost the cluster ({type(error).__name__}: {error}); start it again and repeat the command"

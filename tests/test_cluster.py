@@ -9,8 +9,10 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
+import dask
 import pyarrow.parquet as pq
 import pytest
 from conftest import ROOT
@@ -24,7 +26,9 @@ from facepipe.cluster.kubernetes import named_resources, open_kubernetes
 from facepipe.cluster.scaling import tasks_of_groups, wait_for, wanted, workers_of_groups
 from facepipe.cluster.settings import CONFIG, WORKER_ENVIRONMENT, scheduler_environment
 from facepipe.cluster.slurm import SlurmCluster, job_options, open_slurm
+from facepipe.engine import Engine
 from facepipe.errors import EnvironmentTroubleError, UsageError
+from facepipe.jobs import Reasons, UnitReport
 from facepipe.runner import is_complete
 from facepipe.store import RunStore
 
@@ -165,8 +169,6 @@ class TestScaling:
         assert [wanted(limits, idle, 60) for idle in (0, 59, 61)] == [5, 5, 2]
 
     def test_work_and_workers_are_counted_by_group(self) -> None:
-        import dask
-
         with (
             dask.config.set(CONFIG),
             LocalCluster(
@@ -329,3 +331,31 @@ def test_what_is_used_of_the_clusters_exists() -> None:
     assert "worker_group" in inspect.signature(KubeCluster.scale).parameters
     assert "custom_spec" in inspect.signature(KubeCluster.add_worker_group).parameters
     assert issubclass(SlurmCluster, SpecCluster)
+
+
+@dataclass(frozen=True)
+class OneUnit:
+    """A job of one unit, which is the job itself."""
+
+    stage: str = "score"
+    gpu_stages: tuple[str, ...] = ()
+
+    def span(self, unit: OneUnit) -> tuple[int, int]:
+        return 0, 1
+
+    def run(self, unit: OneUnit, skip: Reasons, device: str) -> UnitReport:
+        return UnitReport(1, 0, 0.0)
+
+    def probe(self, unit: OneUnit, index: int, skip: Reasons, device: str) -> None:
+        pass
+
+
+def test_a_cluster_without_workers_is_trouble_of_the_environment() -> None:
+    quick = CONFIG | {"distributed.scheduler.no-workers-timeout": "1s"}
+    with (
+        dask.config.set(quick),
+        LocalCluster(n_workers=0, processes=False, dashboard_address=None) as cluster,
+        Client(cluster, set_as_default=False) as client,
+        pytest.raises(EnvironmentTroubleError, match="no worker was there.*start workers"),
+    ):
+        Engine(client, OneUnit()).run([OneUnit()])
