@@ -1,7 +1,7 @@
 # make demo    the benchmark on the faces that ship with the project, into runs/demo
 # make test    all tests
 # make check   formatting, types, import rules
-# make bench   how fast the face factory is on this machine
+# make bench   each step against the usual way of doing it, on this machine
 # Each sets up .venv first; nothing but Python 3.11 and a package index is needed.
 
 PYTHON ?= python3.11
@@ -37,7 +37,7 @@ check: .venv/.installed-dev
 	$(BIN)/lint-imports
 
 bench: .venv/.installed-dev
-	$(BIN)/python benchmarks/faces.py
+	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks
 
 clean:
 	rm -rf .venv build runs/demo *.egg-info .mypy_cache .ruff_cache .pytest_cache

@@ -67,7 +67,7 @@ def _compile(module: nn.Module) -> openvino.CompiledModel:
     example = torch.zeros((CPU_BATCH, NETWORK_PX, NETWORK_PX, 3), dtype=torch.uint8)
     # torch warns that tracing is old, and that it takes shapes as fixed: they are.
     with warnings.catch_warnings(), torch.inference_mode(False):
-        warnings.simplefilter("ignore", (torch.jit.TracerWarning, DeprecationWarning))
+        warnings.simplefilter("ignore")
         traced = torch.jit.trace(module.eval(), example, check_trace=False)
         model = openvino.convert_model(
             traced, example_input=example, input=[openvino.PartialShape(list(example.shape))]

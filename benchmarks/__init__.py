@@ -1,0 +1,1 @@
+"""How fast facepipe is, each step against the usual way of doing it: `python -m benchmarks`."""
