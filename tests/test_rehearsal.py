@@ -1,0 +1,83 @@
+"""Runs through a whole deployment: every part a process of its own, the results those of one machine."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import pytest
+from rehearsal import Processes, Rehearsal
+
+# Under a minute on idle cores; ten processes on busy ones take their time.
+pytestmark = [pytest.mark.server, pytest.mark.slow, pytest.mark.timeout(900)]
+
+OPTIONS = {"limit": 4, "low_px": 32, "methods": "bilinear", "shard_size": 2}
+
+
+@pytest.fixture(scope="module")
+def rehearsal(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Rehearsal]:
+    with Rehearsal(tmp_path_factory.mktemp("rehearsal")) as running:
+        yield running
+
+
+def scores(run: Path):
+    return pq.read_table(run / "scores.parquet").drop_columns(["seconds"])
+
+
+def test_a_benchmark(rehearsal: Rehearsal, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    # The deployment's own default names the cluster, from the environment that it was registered in.
+    assert "Completed" in rehearsal.run("sr-benchmark", out=run, **OPTIONS)
+    facts = json.loads((run / "run.json").read_text())
+    assert facts["config"]["cluster"] == rehearsal.cluster
+    assert facts["networks_on"] == "GPU workers"
+    cpu, gpu = rehearsal.stages_of("cpu"), rehearsal.stages_of("gpu")
+    # Two shards: regressing the reference and the restored images makes four units, restoring two.
+    assert (cpu.count("regress"), gpu.count("regress")) == (0, 4)
+    assert (cpu.count("restore"), gpu.count("restore")) == (0, 2)
+    assert (cpu + gpu).count("ingest") == (cpu + gpu).count("degrade") == 2
+
+    options = [
+        word for name, value in OPTIONS.items() for word in (f"--{name.replace('_', '-')}", str(value))
+    ]
+    command = [
+        sys.executable,
+        "-m",
+        "facepipe",
+        "bench",
+        *options,
+        "--workers",
+        "1",
+        "--out",
+        tmp_path / "alone",
+    ]
+    done = subprocess.run([str(word) for word in command], capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr
+    assert scores(run).equals(scores(tmp_path / "alone"))
+    assert scores(run).num_rows == 4 * 2
+
+
+def test_nothing_stays_behind_even_what_does_not_want_to_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("rehearsal.STOP_SECONDS", 1)
+    processes = Processes(tmp_path, dict(os.environ))
+    code = (
+        "import signal, subprocess, sys, time; signal.signal(signal.SIGTERM, signal.SIG_IGN)\n"
+        "subprocess.Popen(['sleep', '600'], start_new_session=True)\n"
+        "print('ready', flush=True); time.sleep(600)\n"
+    )
+    (tmp_path / "stubborn.py").write_text(code)
+    processes.environment["PYTHONPATH"] = str(tmp_path)
+    processes.start("stubborn", "stubborn")
+    while "ready" not in (tmp_path / "stubborn.log").read_text():
+        time.sleep(0.05)
+    assert len(processes.left()) == 2
+    processes.stop()
+    assert processes.left() == []
