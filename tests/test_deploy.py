@@ -88,6 +88,18 @@ class TestContainerfiles:
                     assert (ROOT / source).exists(), source
                     assert f"!{source}" in ignored
 
+    def test_folders_of_the_deployments_are_on_volumes(self, steps: list[tuple[str, str]]) -> None:
+        links = dict(
+            reversed(pair)
+            for name, value in steps
+            if name == "RUN"
+            for pair in re.findall(r"ln -s (\S+) (\S+)", value)
+        )
+        assert all(target.startswith(("/data", "/runs")) for target in links.values())
+        for deployment in yaml.safe_load((DEPLOY / "prefect.yaml").read_text())["deployments"]:
+            for key in {"inbox", "out"} & deployment["parameters"].keys():
+                assert deployment["parameters"][key].split("/")[0] in links
+
     def test_it_says_whether_it_is_well(self, steps: list[tuple[str, str]]) -> None:
         check = next(value for name, value in steps if name == "HEALTHCHECK")
         assert json.loads(check[check.index("[") :]) == ["python", "/app/deploy/health.py"]
