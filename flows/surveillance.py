@@ -31,6 +31,8 @@ def surveillance(
     cluster: str = "local",
     cluster_config: Path | None = None,
     workers: int | None = None,
+    unit_timeout_s: float | None = None,
+    worker_memory_gb: float | None = None,
     max_pixels: int = 64_000_000,
     max_frames: int = 20_000,
     max_seconds: float = 86_400.0,

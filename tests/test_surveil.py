@@ -18,9 +18,11 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 import trimesh
+from click.testing import CliRunner
 from inboxes import FATAL, BrightDetector, canvas, sample_faces, write, write_clip
 
 from facepipe.archive import Archive
+from facepipe.cli import facepipe
 from facepipe.cluster import open_cluster
 from facepipe.config import validated
 from facepipe.errors import RunConflictError, UsageError
@@ -240,6 +242,7 @@ def test_a_video_is_done_again_for_other_frames_but_images_are_not(
     ]  # fmt: skip
 
 
+@pytest.mark.slow
 def test_a_picture_that_kills_workers_is_the_only_one_lost(
     surveil, inbox: Path, tmp_path: Path, faces
 ) -> None:
@@ -363,6 +366,7 @@ def busy_inbox(inbox: Path, faces) -> Path:
     return inbox
 
 
+@pytest.mark.slow
 def test_killed_in_any_stage_the_archive_ends_the_same(
     surveil, busy_inbox: Path, tmp_path: Path, address: str
 ) -> None:
@@ -458,6 +462,21 @@ def test_wrong_usage_makes_nothing(options, message: str, inbox: Path, tmp_path:
     with pytest.raises(UsageError, match=message):
         runner.check(validated(SurveilConfig, values | paths, "options"))
     assert {path.name for path in tmp_path.iterdir()} == {"inbox"}
+
+
+def test_the_command_line(inbox: Path, tmp_path: Path, address: str, monkeypatch) -> None:
+    monkeypatch.setattr(rules, "open_detector", lambda _: BrightDetector())
+    write(inbox / "none.png", canvas())
+    missing = CliRunner().invoke(facepipe, ["surveil", str(inbox)])
+    assert isinstance(missing.exception, UsageError)
+    assert "out is needed" in str(missing.exception)
+    (tmp_path / "night.yaml").write_text(f"inbox: {inbox}\nsettle-seconds: 0\nno_pixels: true\n")
+    arguments = ["--config", tmp_path / "night.yaml", "--out", tmp_path / "archive", "--cluster", address]
+    done = CliRunner().invoke(facepipe, ["surveil", *map(str, arguments)], catch_exceptions=False)
+    assert done.exit_code == 0
+    assert "1 files: 1 new inputs" in done.output
+    assert "0 faces restored; 1 no-face-detected" in done.output
+    assert "detect           1 frames" in done.output
 
 
 def test_a_folder_with_something_else_is_no_archive(surveil, inbox: Path, tmp_path: Path) -> None:

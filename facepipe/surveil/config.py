@@ -41,6 +41,12 @@ class SurveilConfig(BaseModel):
     )
     cluster_config: Path | None = Field(None, description="YAML file of what to ask Slurm or Kubernetes for.")
     workers: int | None = Field(None, ge=1, description="Local worker processes; default: all cores.")
+    unit_timeout_s: float | None = Field(
+        None, gt=0, description="Restart a worker that takes longer for a unit, s; default: by its size."
+    )
+    worker_memory_gb: float | None = Field(
+        None, gt=0, description="Memory of a local worker, GB; default: its share of the machine's."
+    )
     max_pixels: int = Field(
         MAX_PIXELS, ge=1, le=MAX_PIXELS, description="Larger images and videos are not decoded, px."
     )

@@ -13,7 +13,7 @@ from typing import Any
 import pyarrow as pa
 
 from facepipe.detect import Detector
-from facepipe.engine import WORKER_DIED
+from facepipe.engine import TIMED_OUT, WORKER_DIED
 from facepipe.errors import SampleError
 from facepipe.jobs import Reasons, UnitReport, environment_trouble, usable_device
 from facepipe.store import read_table
@@ -82,7 +82,7 @@ class SurveilJob:
         with environment_trouble(unit):
             table, samples = _WORK[unit.stage](self, unit, skip, device)
             self.folder.write_part(unit, table)
-        died = sum(reason == WORKER_DIED for reason in table["reason"].to_pylist())
+        died = sum(reason in (WORKER_DIED, TIMED_OUT) for reason in table["reason"].to_pylist())
         return UnitReport(samples, died, time.perf_counter() - started)
 
     def probe(self, unit: SurveilUnit, index: int, skip: Reasons, device: str) -> None:

@@ -125,9 +125,11 @@ class _Work:
     def _engine(self, job: object) -> Engine:
         if self._client is None:
             config = self.config
-            cluster = open_cluster(config.cluster, config.workers, config.cluster_config)
+            cluster = open_cluster(
+                config.cluster, config.workers, config.cluster_config, config.worker_memory_gb
+            )
             self._client = self.stack.enter_context(connect(self.stack.enter_context(cluster)))
-        return Engine(self._client, job)  # type: ignore[arg-type]
+        return Engine(self._client, job, self.config.unit_timeout_s)  # type: ignore[arg-type]
 
 
 def _now() -> datetime:
