@@ -208,6 +208,7 @@ def bench(*arguments: object) -> subprocess.CompletedProcess[str]:
 
 
 class TestSlurm:
+    @pytest.mark.slow
     def test_a_benchmark_through_jobs_equals_one_in_local_processes(
         self, slurm: LocalSlurm, tmp_path: Path
     ) -> None:
@@ -229,6 +230,7 @@ class TestSlurm:
         assert tables[0].equals(tables[1])
         assert is_complete(RunStore(run))
 
+    @pytest.mark.slow
     def test_jobs_come_and_go_and_lost_ones_are_replaced(
         self, slurm: LocalSlurm, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:

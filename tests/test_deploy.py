@@ -243,11 +243,11 @@ class TestKubernetes:
             schema = version["schema"]["openAPIV3Schema"]
             schema["properties"] |= {"apiVersion": {}, "kind": {}, "metadata": {}}
             assert item["apiVersion"] == f"{definition['spec']['group']}/{version['name']}"
-            jsonschema.validate(item, strict(schema))
+            validator = jsonschema.Draft7Validator(strict(schema))
+            assert list(validator.iter_errors(item)) == []
             typo = copy.deepcopy(item)
             typo["spec"]["maximun"] = 1
-            with pytest.raises(jsonschema.ValidationError, match="maximun"):
-                jsonschema.validate(typo, strict(schema))
+            assert "maximun" in next(validator.iter_errors(typo)).message
 
     def test_every_file_is_in_the_kustomization(self) -> None:
         (kustomization,) = documents("kustomization.yaml")
