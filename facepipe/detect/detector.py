@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from facepipe.detect.centerface import Candidates, CenterFace, find_file, joined
 from facepipe.detect.detection import Detection
+from facepipe.detect.framing import DOWN_SHARE, FACE_PER_BOX, POINTS_SHARE
 from facepipe.detect.suppress import suppress
 from facepipe.detect.views import Look, look_at
 from facepipe.registry import unknown
@@ -49,7 +50,7 @@ class Detector(Protocol):
 
     @property
     def fingerprint(self) -> str:
-        """A digest of everything that detections depend on beside the image."""
+        """A digest of everything that detections and their squares depend on beside the image."""
 
     def __call__(self, image: NDArray[np.uint8]) -> list[Detection]:
         """Find every face of an image, uint8 RGB (H, W, 3), best score first.
@@ -77,8 +78,10 @@ class CenterFaceDetector:
 
     @property
     def fingerprint(self) -> str:
-        """A digest of the network's file and of how it is used."""
-        settings = [REVISION, self.network.sha256, [astuple(look) for look in self.looks], MIN_SCORE, MAX_IOU]
+        """A digest of the network's file, of how it is used and of how `face_crop` frames what it finds."""
+        looks = [astuple(look) for look in self.looks]
+        framing = [FACE_PER_BOX, POINTS_SHARE, DOWN_SHARE]
+        settings = [REVISION, self.network.sha256, looks, MIN_SCORE, MAX_IOU, framing]
         return hashlib.sha256(json.dumps(settings).encode()).hexdigest()
 
     def __call__(self, image: NDArray[np.uint8]) -> list[Detection]:
