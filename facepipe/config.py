@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Hashable
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
@@ -96,7 +97,7 @@ class BenchConfig(BaseModel):
         if isinstance(value, int):
             value = [value]
         if isinstance(value, list | tuple):
-            return tuple(dict.fromkeys(value))
+            return tuple(part for i, part in enumerate(value) if part not in value[:i])
         return value
 
     @field_validator("out", mode="before")
@@ -188,6 +189,17 @@ def _explain(item: Any, model: type[BaseModel]) -> str:
     return f"{key}: {message}, got {item['input']!r}"
 
 
+class _OnceEachLoader(yaml.SafeLoader):
+    """YAML's plain values only; a key that stands twice is an error, and not the last one's victory."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        keys = [self.construct_object(key, deep=True) for key, _ in node.value]
+        for key in keys:
+            if not isinstance(key, Hashable) or keys.count(key) > 1:
+                raise yaml.constructor.ConstructorError(None, None, f"key {key!r} twice", node.start_mark)
+        return super().construct_mapping(node, deep)
+
+
 def read_config_file(path: Path) -> dict[str, Any]:
     """Read the keys of a YAML configuration.
 
@@ -197,7 +209,7 @@ def read_config_file(path: Path) -> dict[str, Any]:
     try:
         if path.stat().st_size > MAX_CONFIG_BYTES:
             raise UsageError(f"{path}: larger than {MAX_CONFIG_BYTES} bytes, that is no configuration")
-        values = yaml.safe_load(path.read_text(encoding="utf-8"))
+        values = yaml.load(path.read_text(encoding="utf-8"), _OnceEachLoader)
     except (OSError, UnicodeDecodeError) as error:
         raise UsageError(f"{path}: cannot read the configuration: {error}") from error
     except (yaml.YAMLError, RecursionError, ValueError) as error:
@@ -206,4 +218,7 @@ def read_config_file(path: Path) -> dict[str, Any]:
         return {}
     if not isinstance(values, dict):
         raise UsageError(f"{path}: expected 'key: value' lines, got {type(values).__name__}")
-    return {str(key).replace("-", "_"): value for key, value in values.items()}
+    named = {str(key).replace("-", "_"): value for key, value in values.items()}
+    if len(named) < len(values):
+        raise UsageError(f"{path}: a key stands there twice, once with '-' and once with '_'")
+    return named

@@ -6,6 +6,15 @@ bug. ``exit_status`` is what the command line ends with.
 
 from __future__ import annotations
 
+import re
+
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
+
+
+def printable(text: str) -> str:
+    """A text for one line of a terminal: control characters, which names may hold, become escapes."""
+    return _CONTROL.sub(lambda found: found.group().encode("unicode_escape").decode(), text)
+
 
 class FacepipeError(Exception):
     """Base class: the work failed for a reason that the user can act on."""

@@ -11,7 +11,7 @@ import sys
 import click
 
 from facepipe import __version__
-from facepipe.errors import FacepipeError
+from facepipe.errors import FacepipeError, printable
 from facepipe.registry import did_you_mean
 
 COMMANDS = {
@@ -98,7 +98,7 @@ def main() -> None:
     except FacepipeError as error:
         if debug:
             raise
-        print(f"error: {error}", file=sys.stderr)
+        print(f"error: {printable(str(error))}", file=sys.stderr)
         status = error.exit_status
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -106,6 +106,6 @@ def main() -> None:
     except OSError as error:
         if debug:
             raise
-        print(f"error: {error}{goes_on}", file=sys.stderr)
+        print(f"error: {printable(str(error))}{goes_on}", file=sys.stderr)
         status = 1
     sys.exit(status if isinstance(status, int) else 0)

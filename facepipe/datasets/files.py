@@ -92,7 +92,7 @@ class FileTree:
         """The bytes of a file.
 
         Raises:
-            SampleError: missing-file, unreadable-file, file-too-large or corrupt-zip-member.
+            SampleError: missing-file, unreadable-file, outside-link, file-too-large or corrupt-zip-member.
         """
         return self._read_zip(name) if self.is_zip else self._read_file(name)
 
@@ -128,6 +128,7 @@ class FileTree:
     def _read_file(self, name: str) -> bytes:
         path = self.source / self._full(name)
         try:
+            _check_inside(path, self.source)
             _check_size(path.stat().st_size, path)
             return path.read_bytes()
         except FileNotFoundError as error:
@@ -179,6 +180,14 @@ def is_photo(name: str) -> bool:
 def file_sha256(path: Path) -> str:
     """Hex digest of a file's bytes, worked out once in a process as long as the file does not change."""
     return _sha256(*_identity(path))
+
+
+def _check_inside(path: Path, source: Path) -> None:
+    """A link inside a data set may lead to another of its files, and nowhere else."""
+    if not path.resolve(strict=True).is_relative_to(source.resolve()):
+        raise SampleError(
+            "outside-link", f"{path}: a link out of the data set; put the file itself there, or a hard link"
+        )
 
 
 def _check_size(size_bytes: int, path: object) -> None:

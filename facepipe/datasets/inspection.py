@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from facepipe.datasets.base import Dataset, Sample, SampleRef
 from facepipe.datasets.fitted import FittedDataset
 from facepipe.datasets.split import SPLITS, split_of
-from facepipe.errors import SampleError
+from facepipe.errors import SampleError, printable
 
 YAW_BINS_DEG = ((0, 30), (30, 60), (60, 90))
 
@@ -142,7 +142,7 @@ def as_text(found: Inspection) -> str:
     head = ["subset", "images", "usable", *(f"yaw {name}" for name in bins), *SPLITS]
     rows = [
         [
-            name or "(root)",
+            printable(name) or "(root)",
             str(count.images),
             str(count.sound),
             *(str(count.yaw[key]) if count.yaw else "-" for key in bins),
@@ -152,10 +152,11 @@ def as_text(found: Inspection) -> str:
     ]
     lines += _table([head, *rows])
     problems = [
-        [reason, str(problem.count), problem.example] for reason, problem in sorted(found.problems.items())
+        [reason, str(problem.count), printable(problem.example)]
+        for reason, problem in sorted(found.problems.items())
     ]
     if found.unpaired:
-        problems.append(["mat-without-image", str(len(found.unpaired)), found.unpaired[0]])
+        problems.append(["mat-without-image", str(len(found.unpaired)), printable(found.unpaired[0])])
     lines += [
         "",
         *(_table([["problem", "count", "for example"], *problems]) if problems else ["no problems"]),

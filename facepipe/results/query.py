@@ -13,7 +13,7 @@ from typing import Any
 import duckdb
 import pyarrow as pa
 
-from facepipe.errors import FacepipeError, UsageError
+from facepipe.errors import FacepipeError, UsageError, printable
 from facepipe.results.archives import find_archives, register_archives
 from facepipe.results.runs import FoundRun, concatenate, find_runs, has_runs, read_run_table
 from facepipe.schema import FAILURES, SAMPLES, SCORES
@@ -36,6 +36,9 @@ RUNS = pa.schema(
 """Columns of the view `runs`; the last four are JSON."""
 
 _JSON_COLUMNS = ("config", "versions", "weights", "counts")
+
+MEMORY_LIMIT = "4GB"
+"""What a question may take; nothing is spilled to disk."""
 
 VIEWS = ("scores", "samples", "failures", "runs", "faces", "stages")
 
@@ -70,7 +73,7 @@ class Answer:
             all(isinstance(row[i], int | float | Decimal) or row[i] is None for row in self.rows)
             for i in range(len(self.columns))
         ]
-        cells = [self.columns, *(tuple(map(_cell, row)) for row in self.rows)]
+        cells = [tuple(map(printable, self.columns)), *(tuple(map(_cell, row)) for row in self.rows)]
         widths = [max(len(row[i]) for row in cells) for i in range(len(self.columns))]
         lines = [
             "  ".join(
@@ -113,6 +116,9 @@ def open_run(path: Path) -> duckdb.DuckDBPyConnection:
     connection.execute(f"CREATE TABLE runs AS SELECT * REPLACE ({as_json}) FROM run_rows")
     connection.unregister("run_rows")
     register_archives(connection, archives)
+    # A question has bounds: it may fail, and takes neither the machine nor the disk with it.
+    connection.execute(f"SET memory_limit = '{MEMORY_LIMIT}'")
+    connection.execute("SET temp_directory = ''")
     # Without the first, SQL could name Python variables; without the others, files.
     connection.execute("SET python_enable_replacements = false")
     connection.execute("SET enable_external_access = false")
@@ -188,4 +194,4 @@ def _finite(value: Any) -> Any:
 def _cell(value: Any) -> str:
     if value is None:
         return ""
-    return f"{value:.6g}" if isinstance(value, float) else str(value).replace("\n", " ")
+    return f"{value:.6g}" if isinstance(value, float) else printable(str(value).replace("\n", " "))
