@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import signal
 import stat
@@ -88,7 +89,7 @@ def pixels(archive: Path) -> list[str]:
 
 def test_an_inbox_becomes_rows_images_volumes_and_meshes(surveil, inbox: Path, tmp_path: Path, faces) -> None:
     write(inbox / "two.png", canvas((faces[0], 10, 40, 160), (faces[1], 220, 30, 40)))
-    write(inbox / "sub" / "far.png", canvas((faces[2], 100, 100, 12)))
+    write(inbox / "sub" / "far.png", canvas((faces[2], 100, 100, 6)))
     write(inbox / "none.png", canvas())
     (inbox / "broken.jpg").write_bytes(b"<html>no picture</html>")
     moving = [canvas((faces[3], 20 + 2 * i, 60, 90)) for i in range(20)] + [canvas()] * 10
@@ -476,7 +477,7 @@ def test_the_command_line(inbox: Path, tmp_path: Path, address: str, monkeypatch
     assert done.exit_code == 0
     assert "1 files: 1 new inputs" in done.output
     assert "0 faces restored; 1 no-face-detected" in done.output
-    assert "detect           1 frames" in done.output
+    assert re.search(r"detect +1 frames", done.output)
 
 
 def test_a_folder_with_something_else_is_no_archive(surveil, inbox: Path, tmp_path: Path) -> None:

@@ -29,9 +29,9 @@ from facepipe.surveil.video import Frame, VideoFacts, open_regular, read_frames
 NO_FACE = "no-face-detected"
 TOO_SMALL = "face-too-small"
 
-EYES_PER_CROP = 0.21
-"""Distance of the eyes of a frontal face over the side of its crop. In a profile the eyes coincide, and the
-crop says how large the face is."""
+EYES_PER_CROP = 0.2
+"""Distance of the eyes of a frontal face over the side of its crop (0.194 to 0.212 on six photos). In a
+profile the eyes coincide, and the crop says how large the face is."""
 
 _LATER = (
     "method",
