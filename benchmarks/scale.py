@@ -24,7 +24,6 @@ from facepipe.plan import STAGES
 from facepipe.store import RunStore
 
 SIDE_PX = 160
-SHARD = 64
 WAVES = 20
 
 
@@ -65,6 +64,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.scale", description=__doc__)
     parser.add_argument("--n", type=int, default=20000, help="pictures")
     parser.add_argument("--minutes", type=float, default=8.0, help="stop after so long")
+    parser.add_argument("--shard-size", type=int, default=64, help="pictures in a unit")
     parser.add_argument("--workers", type=int, default=2, help="processes")
     options = parser.parse_args()
     with TemporaryDirectory() as folder:
@@ -74,7 +74,8 @@ def main() -> None:
         began = time.perf_counter()
         config = {
             "dataset": str(pictures), "out": Path(folder, "run"), "kind": "photos", "low_px": "16,32,64",
-            "methods": "bilinear,bicubic", "regressors": "none", "keep": "scores", "shard_size": SHARD,
+            "methods": "bilinear,bicubic", "regressors": "none", "keep": "scores",
+            "shard_size": options.shard_size,
         }  # fmt: skip
         spec = runner.describe(make_config(config))
         config["disk_gb"] = spec.bytes_per_sample() * options.n / WAVES / 1e9
