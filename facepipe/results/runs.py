@@ -33,12 +33,7 @@ def open_store(path: Path) -> FoundRun:
         FacepipeError: its run.json is damaged; the message says what to do.
     """
     store = RunStore(path)
-    try:
-        return FoundRun(store, store.read_run())
-    except UsageError as error:
-        if not store.exists():
-            raise
-        raise FacepipeError(f"{error}; {_way_out(path)}") from error
+    return FoundRun(store, store.read_run())
 
 
 def find_runs(path: Path) -> list[FoundRun]:
@@ -95,7 +90,8 @@ def read_run_table(path: Path, schema: pa.Schema | None = None) -> pa.Table:
     except (pa.ArrowException, OSError) as error:
         reason = " ".join(str(error).split())
         raise FacepipeError(
-            f"{path}: not a readable Parquet file ({reason}); {_way_out(path.parent)}"
+            f"{path}: not a readable Parquet file ({reason}); repeat the command that made the run, "
+            "which writes it again"
         ) from error
 
 
@@ -112,7 +108,3 @@ def read_scores(path: Path) -> pa.Table:
 def concatenate(tables: Iterable[pa.Table], schema: pa.Schema) -> pa.Table:
     """Put tables one below the other, after no rows of a schema; columns that one lacks are null."""
     return pa.concat_tables([schema.empty_table(), *tables], promote_options="permissive")
-
-
-def _way_out(folder: Path) -> str:
-    return f"restore it from a copy, or delete the folder {folder} and repeat its bench command"
