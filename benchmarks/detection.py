@@ -68,7 +68,7 @@ def side_px(landmarks: np.ndarray) -> float:
 
 
 def drawn(count: int) -> list[Face]:
-    """Faces of the factory that no training sees."""
+    """Faces of the factory, always the same ones."""
     head = load_head()
     found = []
     for seed in range(FIRST_SEED, FIRST_SEED + count):
