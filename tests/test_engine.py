@@ -210,6 +210,15 @@ def test_a_lost_scheduler_is_trouble_of_the_environment(run, traces: Path, tmp_p
     assert not list((tmp_path / "run").rglob("*.tmp"))
 
 
+def test_workers_that_do_not_start(monkeypatch: pytest.MonkeyPatch) -> None:
+    def dying(**_: object) -> None:
+        raise RuntimeError("Nanny failed to start.")  # what Dask says when a worker is killed that early
+
+    monkeypatch.setattr("facepipe.cluster.LocalCluster", dying)
+    with pytest.raises(EnvironmentTroubleError, match="local workers did not start"), open_cluster("local", 1):
+        pass
+
+
 def test_nobody_answers(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("facepipe.cluster.CONNECT_TIMEOUT", "1s")
     with (

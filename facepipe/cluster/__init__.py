@@ -87,15 +87,21 @@ def open_cluster(
 def _open_local(workers: int | None, memory_gb: float | None) -> Iterator[str]:
     with dask.config.set(CONFIG), warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Port .* is already in use")
-        cluster = LocalCluster(
-            n_workers=workers or len(os.sched_getaffinity(0)),
-            threads_per_worker=1,
-            memory_limit="auto" if memory_gb is None else int(memory_gb * 1e9),
-            processes=True,
-            dashboard_address="127.0.0.1:0",
-            host="127.0.0.1",
-            silence_logs=logging.CRITICAL,
-        )
+        try:
+            cluster = LocalCluster(
+                n_workers=workers or len(os.sched_getaffinity(0)),
+                threads_per_worker=1,
+                memory_limit="auto" if memory_gb is None else int(memory_gb * 1e9),
+                processes=True,
+                dashboard_address="127.0.0.1:0",
+                host="127.0.0.1",
+                silence_logs=logging.CRITICAL,
+            )
+        except (RuntimeError, OSError, TimeoutError) as error:
+            raise EnvironmentTroubleError(
+                f"the local workers did not start ({error}); repeat the command, with fewer --workers if "
+                "this machine cannot bear so many"
+            ) from error
         with cluster:
             yield cluster.scheduler_address
 
