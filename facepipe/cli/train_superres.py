@@ -109,7 +109,9 @@ def superres(
     sets = {f"photos not trained on ({', '.join(folder.name for folder in evaluate)})": photos}
     torch.set_num_threads(threads)
     described = {
-        "command": _command(plan, init, photographs is not None, faces is not None),
+        "command": _command(
+            plan, initial.info.name if initial else None, photographs is not None, faces is not None
+        ),
         "device": f"{device}, {threads} thread{'s' if threads > 1 else ''}",
     }
     setting = Setting(out / f"{plan.name}.checkpoint", device)

@@ -98,7 +98,7 @@ def vrn(
         plan = replace(plan, ranks=ranks.count)
         setting = Setting(out / f"{plan.name}.checkpoint", own_device, workers, ranks=ranks)
         described = {
-            "command": _command(plan, init),
+            "command": _command(plan, initial.info.name if initial else None),
             "device": f"{device}, {threads} thread{'s' if threads > 1 else ''}",
         }
         shown = (plan.steps, plan.minutes) if ranks.first else (0, 0.0)
