@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import threading
@@ -20,6 +21,7 @@ from facepipe.cluster import connect, open_cluster
 from facepipe.config import make_config
 from facepipe.engine import Engine
 from facepipe.errors import EnvironmentTroubleError, FacepipeError
+from facepipe.jobs import environment_trouble
 from facepipe.plan import STAGES
 from facepipe.store import RunStore
 from facepipe.work import BenchJob
@@ -210,13 +212,42 @@ def test_a_lost_scheduler_is_trouble_of_the_environment(run, traces: Path, tmp_p
     assert not list((tmp_path / "run").rglob("*.tmp"))
 
 
+@pytest.mark.slow
+def test_a_worker_that_dies_again_in_a_bad_moment_comes_back() -> None:
+    with open_cluster("local", 1) as address, connect(address) as client:
+        for pause_s in (14.7, 2.0):  # Dask looks for a lost worker 15 s after its death
+            client.wait_for_workers(1, timeout=30)
+            os.kill(next(iter(client.run(os.getpid).values())), signal.SIGKILL)
+            time.sleep(pause_s)
+        client.wait_for_workers(1, timeout=30)
+        assert client.submit(os.getpid, pure=False).result(30)
+
+
 def test_workers_that_do_not_start(monkeypatch: pytest.MonkeyPatch) -> None:
     def dying(**_: object) -> None:
         raise RuntimeError("Nanny failed to start.")  # what Dask says when a worker is killed that early
 
     monkeypatch.setattr("facepipe.cluster.LocalCluster", dying)
-    with pytest.raises(EnvironmentTroubleError, match="local workers did not start"), open_cluster("local", 1):
+    with (
+        pytest.raises(EnvironmentTroubleError, match="local workers did not start"),
+        open_cluster("local", 1),
+    ):
         pass
+
+
+@pytest.mark.parametrize(
+    ("number", "what"),
+    [
+        (errno.EROFS, "read-only"),
+        (errno.EACCES, "permission denied"),
+        (errno.EFBIG, "file size limit"),
+        (errno.EIO, "the disk failed"),
+    ],
+)
+def test_trouble_of_the_disk_is_named(number: int, what: str) -> None:
+    message = rf"^unit: .*{what}.*a/file.*goes on from here"
+    with pytest.raises(EnvironmentTroubleError, match=message), environment_trouble("unit"):
+        raise OSError(number, os.strerror(number), "a/file")
 
 
 def test_nobody_answers(monkeypatch: pytest.MonkeyPatch) -> None:

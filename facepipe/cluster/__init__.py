@@ -22,6 +22,10 @@ __all__ = ["CONFIG", "WORKER_ENVIRONMENT", "check_cluster", "connect", "open_clu
 
 CONNECT_TIMEOUT = "20s"
 
+# Dask looks 15 s after a worker's death whether one of that name is there, and gives the name up for ever if
+# it has died a second time and is just starting again. Local workers always come back.
+_LOCAL_CONFIG = {"distributed.deploy.lost-worker-timeout": "365d"}
+
 
 def check_cluster(where: str, cluster_config: Path | None) -> None:
     """Refuse a choice of cluster that cannot be meant, before anything is written.
@@ -85,7 +89,7 @@ def open_cluster(
 
 @contextmanager
 def _open_local(workers: int | None, memory_gb: float | None) -> Iterator[str]:
-    with dask.config.set(CONFIG), warnings.catch_warnings():
+    with dask.config.set(CONFIG | _LOCAL_CONFIG), warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Port .* is already in use")
         try:
             cluster = LocalCluster(
