@@ -1,15 +1,15 @@
 """A surveillance archive on disk: its folders and tables, its lock, and who may read it.
 
-    ARCHIVE/archive.json      what this folder is
-    ARCHIVE/faces.parquet/    date=YYYY-MM-DD/part-<first>-<last>.parquet, by UTC capture date
+    ARCHIVE/archive.json      what this folder is, and which Parquet files its tables consist of
+    ARCHIVE/faces.parquet/    date=YYYY-MM-DD/part-<change>-<number>.parquet, by UTC capture date
     ARCHIVE/files.parquet/    what the inbox's files contained when they were last read
     ARCHIVE/stages.parquet/   how fast every run was
     ARCHIVE/pixels/           <day stored>/<batch>/: restored images, volumes, meshes
     ARCHIVE/batches/          work in progress
 
-A part bears the numbers of the first and the last batch whose rows it holds. Merging writes one part of a
-wider range and then deletes those within it, so that of nested ranges only the widest counts: a process
-that dies in between leaves nothing to repair.
+Files of tables are never written twice. A change of the tables writes new ones and then replaces
+archive.json, so that it happens at once for every reader; what a process that dies before leaves counts for
+nothing and is swept away by the next run.
 """
 
 from __future__ import annotations
@@ -19,47 +19,40 @@ import json
 import os
 import re
 import shutil
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from facepipe.errors import FacepipeError, RunConflictError, UsageError
-from facepipe.store import make_private_folder, write_atomically, write_tables
+from facepipe.store import make_private_folder, write_atomically
 
-ARCHIVE_FORMAT = 1
+ARCHIVE_FORMAT = 2
 
 PARTITION = "date="
 
-_PART = re.compile(r"part-(\d{6,})-(\d{6,})\.parquet")
 
-
-@dataclass(frozen=True, order=True)
-class Part:
-    """A Parquet file of a table that grows.
+@dataclass(frozen=True)
+class ArchiveFacts:
+    """What archive.json says.
 
     Attributes:
-        first, last: numbers of the batches whose rows it holds, and of all between them.
-        path: the file.
+        format: of the folder.
+        created: when the archive was made, ISO 8601.
+        change: how many changes its tables have seen.
+        batch: the highest number of a batch that is over.
+        parts: the Parquet files that count, below the archive, `/` between folders.
     """
 
-    first: int
-    last: int
-    path: Path
-
-    def holds(self, other: Part) -> bool:
-        """Whether every row of another part of the same folder is in this one, too."""
-        return self.first <= other.first and other.last <= self.last
-
-    @property
-    def date(self) -> str:
-        """The value of its partition, YYYY-MM-DD, for a part of the faces."""
-        return self.path.parent.name.removeprefix(PARTITION)
+    format: int
+    created: str
+    change: int = 0
+    batch: int = 0
+    parts: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -102,11 +95,11 @@ class Archive:
         """Whether this folder is an archive."""
         return self.json_path.is_file()
 
-    def check(self) -> None:
-        """Refuse what is no archive that this version can read.
+    def read_facts(self) -> ArchiveFacts:
+        """Read archive.json.
 
         Raises:
-            UsageError: it is not.
+            UsageError: no archive, or none that this version can read.
         """
         try:
             facts = json.loads(self.json_path.read_text(encoding="utf-8"))
@@ -116,9 +109,17 @@ class Archive:
                 "makes one"
             ) from error
         except (OSError, ValueError) as error:
-            raise UsageError(f"{self.json_path}: cannot be read: {error}") from error
+            raise UsageError(f"{self.json_path}: cannot be read: {error}; restore it from a copy") from error
         if not isinstance(facts, dict) or facts.get("format") != ARCHIVE_FORMAT:
             raise UsageError(f"{self.json_path}: not an archive of format {ARCHIVE_FORMAT}")
+        try:
+            return replace(ArchiveFacts(**facts), parts=tuple(facts["parts"]))
+        except (TypeError, KeyError) as error:
+            raise UsageError(f"{self.json_path}: is damaged; restore it from a copy") from error
+
+    def write_facts(self, facts: ArchiveFacts) -> None:
+        """Replace archive.json; call while holding the lock."""
+        write_atomically(self.json_path, json.dumps(asdict(facts), indent=1).encode(), private=True)
 
     def create(self) -> None:
         """Make the archive, or find it; call while holding the lock.
@@ -128,11 +129,13 @@ class Archive:
             UsageError: an archive of another format.
         """
         if not self.exists():
-            if any(path.name != ".lock" for path in self.path.iterdir()):
+            # A process that died while it made the archive leaves the lock and half an archive.json.
+            ours = re.compile(r"\.lock|\.archive\.json\..*\.tmp")
+            if not all(ours.fullmatch(path.name) for path in self.path.iterdir()):
                 raise RunConflictError(f"--out {self.path}: the folder is not empty and holds no archive")
-            facts = {"format": ARCHIVE_FORMAT, "created": datetime.now(UTC).isoformat(timespec="seconds")}
-            write_atomically(self.json_path, json.dumps(facts, indent=2).encode(), private=True)
-        self.check()
+            self.write_facts(ArchiveFacts(ARCHIVE_FORMAT, datetime.now(UTC).isoformat(timespec="seconds")))
+        self.read_facts()
+        self.path.chmod(0o700)
 
     @contextmanager
     def lock(self, wait: bool = False) -> Iterator[None]:
@@ -147,7 +150,6 @@ class Archive:
         """
         try:
             make_private_folder(self.path)
-            self.path.chmod(0o700)
             file = os.fdopen(os.open(self.path / ".lock", os.O_WRONLY | os.O_CREAT, 0o600), "w")
         except OSError as error:
             raise UsageError(f"--out {self.path}: no archive can be there: {error.strerror}") from error
@@ -160,14 +162,10 @@ class Archive:
                 ) from error
             yield
 
-    # -- tables that grow -------------------------------------------------------------------------
-
-    def face_parts(self) -> list[Part]:
-        """The parts of the faces that count, by date, then by number."""
-        if not self.faces_path.is_dir():
-            return []
-        folders = sorted(self.faces_path.glob(f"{PARTITION}*"))
-        return [part for folder in folders for part in current_parts(folder)]
+    def parts(self, table: Path) -> list[Path]:
+        """The files of a table (`faces_path`, `files_path` or `stages_path`) that count, in their order."""
+        below = table.name + "/"
+        return [self.path / name for name in self.read_facts().parts if name.startswith(below)]
 
     def face_folder(self, date: str) -> Path:
         """Where the faces of a date (YYYY-MM-DD) lie."""
@@ -175,10 +173,8 @@ class Archive:
 
     def next_number(self) -> int:
         """A number that no batch had before."""
-        numbers = [part.last for part in (*self.face_parts(), *current_parts(self.files_path))]
-        if self.batches_path.is_dir():
-            numbers += [int(path.name) for path in self.batches_path.iterdir() if path.name.isdigit()]
-        return max(numbers, default=0) + 1
+        names = [path.name for path in self.batches_path.iterdir()] if self.batches_path.is_dir() else []
+        return max([self.read_facts().batch, *(int(name) for name in names if name.isdigit())]) + 1
 
     def pixels_folder(self, stored: datetime, number: int) -> Path:
         """Where the images, volumes and meshes of a batch lie."""
@@ -186,27 +182,18 @@ class Archive:
 
     def sweep(self) -> None:
         """Delete what processes that died left behind; call while holding the lock."""
-        for folder in (*self.faces_path.glob(f"{PARTITION}*"), self.files_path, self.stages_path):
-            current = set(current_parts(folder))
-            for part in set(_parts(folder)) - current:
-                part.path.unlink()
-        for path in self.path.rglob(".*.tmp"):
+        count = set(self.read_facts().parts)
+        for table in (self.faces_path, self.files_path, self.stages_path):
+            for path in table.rglob("*.parquet"):
+                if path.relative_to(self.path).as_posix() not in count:
+                    path.unlink()
+        in_work = [path.name for path in self.batches_path.glob("[0-9]*")]
+        written = [path for name in in_work for path in self.pixels_path.glob(f"*/{name}")]
+        for folder in (self.faces_path, self.files_path, self.stages_path, self.batches_path, *written):
+            for path in folder.rglob(".*.tmp"):
+                path.unlink(missing_ok=True)
+        for path in self.path.glob(".*.tmp"):
             path.unlink(missing_ok=True)
-
-
-def part_path(folder: Path, first: int, last: int) -> Path:
-    """The file of the rows of the batches from one number to another."""
-    return folder / f"part-{first:06d}-{last:06d}.parquet"
-
-
-def current_parts(folder: Path) -> list[Part]:
-    """The parts in a folder that are not within another one, by number."""
-    current: list[Part] = []
-    # Widest first among those that begin alike: whatever lies within an earlier one is superseded.
-    for part in sorted(_parts(folder), key=lambda part: (part.first, -part.last)):
-        if not current or not current[-1].holds(part):
-            current.append(part)
-    return current
 
 
 def read_part(path: Path, columns: list[str] | None = None) -> Iterator[pa.RecordBatch]:
@@ -224,27 +211,6 @@ def read_part(path: Path, columns: list[str] | None = None) -> Iterator[pa.Recor
         ) from error
 
 
-def write_part(path: Path, tables: Iterable[pa.Table], schema: pa.Schema) -> int:
-    """Write a part atomically, readable by its owner only; return the number of its rows."""
-    return write_tables(path, tables, schema, private=True)
-
-
-def merge_parts(folder: Path, schema: pa.Schema, small_rows: int) -> None:
-    """Merge the newest parts of a folder into one, as far back as they have fewer rows than that."""
-    parts = current_parts(folder)
-    tail: list[Part] = []
-    for part in reversed(parts):
-        if pq.read_metadata(part.path).num_rows >= small_rows:
-            break
-        tail.insert(0, part)
-    if len(tail) < 2:
-        return
-    tables = (pa.Table.from_batches([rows]) for part in tail for rows in read_part(part.path))
-    write_part(part_path(folder, tail[0].first, tail[-1].last), tables, schema)
-    for part in tail:
-        part.path.unlink()
-
-
 def delete_folder(path: Path) -> None:
     """Delete a folder and what is in it, if it is there.
 
@@ -253,10 +219,3 @@ def delete_folder(path: Path) -> None:
     """
     if path.exists():
         shutil.rmtree(path)
-
-
-def _parts(folder: Path) -> list[Part]:
-    if not folder.is_dir():
-        return []
-    found: list[Any] = [(_PART.fullmatch(path.name), path) for path in folder.iterdir()]
-    return sorted(Part(int(match[1]), int(match[2]), path) for match, path in found if match)

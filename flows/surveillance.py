@@ -28,6 +28,7 @@ def surveillance(
     retain_days: int | None = None,
     no_pixels: bool = False,
     reprocess: bool = False,
+    retry_failed: bool = False,
     cluster: str = "local",
     cluster_config: Path | None = None,
     workers: int | None = None,

@@ -28,7 +28,7 @@ from facepipe.cluster import open_cluster
 from facepipe.config import validated
 from facepipe.errors import RunConflictError, UsageError
 from facepipe.progress import progress
-from facepipe.results import ask
+from facepipe.results import ask, query
 from facepipe.surveil import batch, rules, runner
 from facepipe.surveil.config import SurveilConfig
 from facepipe.surveil.publish import expire
@@ -58,8 +58,9 @@ def inbox(tmp_path: Path) -> Path:
 def surveil(tmp_path: Path, inbox: Path, address: str, monkeypatch: pytest.MonkeyPatch):
     """Run over the inbox with a detector that needs no network; return the summary."""
 
-    def start(out: str = "archive", revision: int = 1, **options) -> Summary:
-        monkeypatch.setattr(rules, "open_detector", lambda _: BrightDetector(revision=revision))
+    def start(out: str = "archive", revision: int = 1, fatal: bool = True, **options) -> Summary:
+        detector = BrightDetector(revision=revision, fatal=fatal)
+        monkeypatch.setattr(rules, "open_detector", lambda _: detector)
         options = {"settle_seconds": 0, "cluster": address} | options
         config = validated(SurveilConfig, {"inbox": inbox, "out": tmp_path / out, **options}, "options")
         archive = Archive(config.out)
@@ -230,6 +231,60 @@ def test_only_what_a_change_concerns_is_done_again(surveil, inbox: Path, tmp_pat
     assert len(rows(archive)) == 3
 
 
+def test_replaced_rows_are_never_doubled_or_missing(
+    surveil, inbox: Path, tmp_path: Path, faces, monkeypatch
+) -> None:
+    for number, day in enumerate(("20240101", "20240102")):
+        write(inbox / f"{day}_120000.png", canvas((faces[number], 10, 40, 40)))
+    surveil()
+    archive = tmp_path / "archive"
+    seen: list[list[tuple]] = []
+
+    def look_and(step):
+        def wrapped(*arguments, **options):
+            seen.append(ask(archive, "select method, count(*) from faces group by method").rows)
+            return step(*arguments, **options)
+
+        return wrapped
+
+    monkeypatch.setattr(Path, "replace", look_and(Path.replace))
+    monkeypatch.setattr(Path, "unlink", look_and(Path.unlink))
+    surveil(method="bicubic", reprocess=True)
+    assert set(map(tuple, seen)) == {(("espcn", 2),), (("bicubic", 2),)}
+
+
+def test_a_question_is_asked_again_when_files_are_merged_away_meanwhile(
+    surveil, inbox: Path, tmp_path: Path, faces, monkeypatch
+) -> None:
+    write(inbox / "20240101_120000.png", canvas((faces[0], 10, 40, 130)))
+    surveil()
+    write(inbox / "20240101_130000.png", canvas((faces[1], 10, 40, 130)))
+    archive = tmp_path / "archive"
+    register = query.register_archives
+
+    def merge_meanwhile(connection, archives) -> None:
+        register(connection, archives)
+        if len(rows(archive)) == 1:
+            surveil()
+
+    monkeypatch.setattr(query, "register_archives", merge_meanwhile)
+    assert ask(archive, "select count(*) from faces").rows == [(2,)]
+
+
+def test_work_begun_without_reprocess_is_begun_again_with_it(
+    surveil, inbox: Path, tmp_path: Path, faces, monkeypatch
+) -> None:
+    picture = write(inbox / "a.png", canvas((faces[0], 10, 40, 40)))
+    surveil()
+    (inbox / "copy.png").write_bytes(picture.read_bytes())
+    monkeypatch.setattr(runner, "run_batch", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+    with pytest.raises(KeyboardInterrupt):
+        surveil(method="bicubic")
+    monkeypatch.undo()
+    surveil(method="bicubic", reprocess=True)
+    assert [row["method"] for row in rows(tmp_path / "archive")] == ["bicubic"]
+
+
 def test_a_video_is_done_again_for_other_frames_but_images_are_not(
     surveil, inbox: Path, tmp_path: Path, faces
 ) -> None:
@@ -257,6 +312,49 @@ def test_a_picture_that_kills_workers_is_the_only_one_lost(
     assert found == {"0.png": None, "1.png": None, "2.png": None, "poison.png": "worker-died"}
     assert summary.inputs == 4
     assert surveil().known == 4
+    before = rows(tmp_path / "archive")
+    assert surveil(retry_failed=True, fatal=False).inputs == 1
+    after = {row["source"]: row for row in rows(tmp_path / "archive")}
+    assert after.pop("poison.png")["reason"] is None
+    assert after == {row["source"]: row for row in before if row["source"] != "poison.png"}
+    assert surveil(retry_failed=True).inputs == 0
+
+
+def test_what_a_file_is_called_does_not_hide_its_content(surveil, inbox: Path, tmp_path: Path, faces) -> None:
+    clip = write_clip(inbox / "z.mp4", [canvas((faces[0], 10, 40, 130))] * 5)
+    (inbox / "a.jpg").write_bytes(clip.read_bytes())
+    picture = write(inbox / "z.png", canvas((faces[1], 10, 40, 130)))
+    (inbox / "b.avi").write_bytes(picture.read_bytes())
+    (inbox / "c.jpg").write_bytes(b"")
+    assert surveil().duplicates == 2
+    found = [(row["source"], row["kind"], row["reason"]) for row in rows(tmp_path / "archive")]
+    assert sorted(found) == [
+        ("a.jpg", "video", None),
+        ("b.avi", "image", None),
+        ("c.jpg", "image", "not-an-image"),
+    ]
+
+
+@pytest.mark.parametrize("year", [1902, 2300])
+def test_clocks_of_files_that_are_far_off(surveil, inbox: Path, tmp_path: Path, faces, year: int) -> None:
+    path = write(inbox / "a.png", canvas((faces[0], 10, 40, 130)))
+    seconds = int((datetime(year, 1, 1) - datetime(1970, 1, 1)).total_seconds())
+    os.utime(path, ns=(0, seconds * 10**9))
+    if path.stat().st_mtime_ns != seconds * 10**9:
+        pytest.skip("this file system cannot say so")
+    assert surveil().inputs == 1
+    assert surveil().known == 1
+    (row,) = rows(tmp_path / "archive")
+    assert row["time_source"] == "file"
+
+
+def test_a_video_that_ends_early_says_so_once(surveil, inbox: Path, tmp_path: Path, faces) -> None:
+    whole = write_clip(tmp_path / "w.avi", [canvas((faces[0], 10 + i % 50, 40, 130)) for i in range(120)])
+    (inbox / "cut.avi").write_bytes(whole.read_bytes()[: whole.stat().st_size // 5])
+    surveil(every=1)
+    reasons = [row["reason"] for row in rows(tmp_path / "archive")]
+    assert reasons[:-1] == [None] * (len(reasons) - 1)
+    assert reasons[-1] == "truncated-video"
 
 
 def test_bounds_of_decoders(surveil, inbox: Path, tmp_path: Path, faces) -> None:
@@ -385,11 +483,14 @@ def test_killed_in_any_stage_the_archive_ends_the_same(
     assert_same(archive, tmp_path / "undisturbed")
 
 
+@pytest.mark.parametrize("again", [{}, {"method": "bicubic", "reprocess": True}], ids=["new", "reprocess"])
 def test_stopped_between_any_two_steps_the_archive_ends_the_same(
-    surveil, busy_inbox: Path, tmp_path: Path, monkeypatch
+    surveil, busy_inbox: Path, tmp_path: Path, monkeypatch, again: dict
 ) -> None:
-    surveil("undisturbed", wave_frames=3)
-    left = generator = np.random.default_rng(3)
+    for out in ("undisturbed", "archive") if again else ():
+        surveil(out)
+    surveil("undisturbed", wave_frames=3, **again)
+    left = 0
 
     def failing(step):
         def wrapped(*arguments, **options):
@@ -406,15 +507,16 @@ def test_stopped_between_any_two_steps_the_archive_ends_the_same(
     monkeypatch.setattr("shutil.rmtree", failing(shutil.rmtree))
     stops = 0
     while stops < 100:
-        left = int(generator.integers(0, 8))
+        # One step more each time, so that every step is once the one at which a run ends.
+        left = stops
         try:
-            surveil(wave_frames=3)
+            surveil(wave_frames=3, **again)
             break
         except KeyboardInterrupt:
             stops += 1
     assert 8 < stops < 100
     monkeypatch.undo()
-    surveil(wave_frames=3)
+    surveil(wave_frames=3, **again)
     assert_same(tmp_path / "archive", tmp_path / "undisturbed")
 
 

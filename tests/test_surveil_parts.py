@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 import os
+import stat
 import struct
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -18,9 +19,9 @@ from hypothesis import strategies as st
 from inboxes import write_clip
 from PIL import Image
 
-from facepipe.archive import Archive, current_parts, merge_parts, part_path, write_part
+from facepipe.archive import Archive
 from facepipe.conventions import VolumeGeometry
-from facepipe.errors import FacepipeError, SampleError
+from facepipe.errors import FacepipeError, RunConflictError, SampleError, UsageError
 from facepipe.surveil.capture import from_exif, from_file, from_name
 from facepipe.surveil.containers import container_of, recorded_at
 from facepipe.surveil.digests import DigestSet
@@ -29,6 +30,7 @@ from facepipe.surveil.plan import FRAMES_PER_SEGMENT, IMAGES_PER_SHARD, make_ite
 from facepipe.surveil.quality import surface_area_px2, surface_thickness_px
 from facepipe.surveil.rules import Rules
 from facepipe.surveil.video import FrameRule, open_regular, read_facts, read_frames
+from facepipe.tablechange import TableChange
 from facepipe.volume import surface
 from facepipe.volumefile import read_volume, write_volume
 
@@ -237,32 +239,89 @@ def rows(*numbers: int) -> list[pa.Table]:
     return [pa.table({"n": pa.array(numbers, pa.int64())})]
 
 
+@pytest.fixture
+def archive(tmp_path: Path) -> Archive:
+    found = Archive(tmp_path / "archive")
+    with found.lock():
+        found.create()
+    return found
+
+
 class TestGrowingTables:
-    def test_merging_keeps_every_row_once(self, tmp_path: Path) -> None:
-        for number in (1, 2, 5):
-            write_part(part_path(tmp_path, number, number), rows(number, number * 10), SCHEMA)
-        merge_parts(tmp_path, SCHEMA, small_rows=100)
-        (part,) = current_parts(tmp_path)
-        assert (part.first, part.last) == (1, 5)
-        assert pq.read_table(part.path)["n"].to_pylist() == [1, 10, 2, 20, 5, 50]
+    @staticmethod
+    def numbers(archive: Archive) -> list[list[int]]:
+        return [pq.read_table(part)["n"].to_pylist() for part in archive.parts(archive.files_path)]
 
-    def test_large_parts_are_left_alone(self, tmp_path: Path) -> None:
-        write_part(part_path(tmp_path, 1, 9), rows(*range(100)), SCHEMA)
-        for number in (10, 11):
-            write_part(part_path(tmp_path, number, number), rows(number), SCHEMA)
-        merge_parts(tmp_path, SCHEMA, small_rows=100)
-        assert [(part.first, part.last) for part in current_parts(tmp_path)] == [(1, 9), (10, 11)]
+    def add(self, archive: Archive, *tables: list[pa.Table]) -> None:
+        change = TableChange(archive)
+        for table in tables:
+            change.add(archive.files_path, table, SCHEMA)
+        change.commit()
 
-    def test_what_was_merged_but_not_deleted_does_not_count(self, tmp_path: Path) -> None:
-        archive = Archive(tmp_path)
-        folder = archive.face_folder("2026-01-31")
-        for first, last in ((1, 1), (1, 3), (3, 3), (4, 4)):
-            write_part(part_path(folder, first, last), rows(first), SCHEMA)
-        assert [(part.first, part.last) for part in archive.face_parts()] == [(1, 3), (4, 4)]
-        assert {part.date for part in archive.face_parts()} == {"2026-01-31"}
-        assert archive.next_number() == 5
+    def test_merging_keeps_every_row_once_and_leaves_large_files_alone(self, archive: Archive) -> None:
+        self.add(archive, rows(*range(100)))
+        self.add(archive, rows(1, 10), rows(2))
+        change = TableChange(archive)
+        change.merge(archive.files_path, archive.parts(archive.files_path), SCHEMA, small_rows=100)
+        change.commit()
+        assert self.numbers(archive) == [list(range(100)), [1, 10, 2]]
+        assert len(list(archive.files_path.iterdir())) == 2
+
+    def test_a_change_happens_when_it_is_committed_and_not_before(self, archive: Archive) -> None:
+        self.add(archive, rows(1, 2), rows(3))
+        one, _ = archive.parts(archive.files_path)
+        change = TableChange(archive)
+        change.rewrite(one, rows(1), SCHEMA)
+        change.add(archive.face_folder("2026-01-31"), rows(4), SCHEMA)
+        assert self.numbers(archive) == [[1, 2], [3]]
+        assert archive.parts(archive.faces_path) == []
+        change.commit(batch=7)
+        assert self.numbers(archive) == [[3], [1]]
+        assert len(archive.parts(archive.faces_path)) == 1
+        assert archive.next_number() == 8
+
+    def test_what_was_never_committed_is_swept_away(self, archive: Archive) -> None:
+        self.add(archive, rows(1))
+        TableChange(archive).add(archive.files_path, rows(2), SCHEMA)
+        (archive.files_path / ".part-00000002-000001.parquet.7.tmp").touch()
         archive.sweep()
-        assert len(list(folder.iterdir())) == 2
+        assert len(list(archive.files_path.iterdir())) == 1
+        assert self.numbers(archive) == [[1]]
+
+    def test_without_rows_there_is_no_file(self, archive: Archive) -> None:
+        before = archive.read_facts()
+        self.add(archive, rows())
+        assert archive.read_facts() == before
+        assert not list(archive.files_path.iterdir())
+
+
+@pytest.mark.parametrize("text", ["{", "[]", '{"format": 2}', '{"format": 2, "created": "", "parts": 3}'])
+def test_a_damaged_archive_is_not_swept(archive: Archive, text: str) -> None:
+    change = TableChange(archive)
+    change.add(archive.files_path, rows(1), SCHEMA)
+    change.commit()
+    archive.json_path.write_text(text)
+    with pytest.raises(UsageError, match=r"archive\.json"):
+        archive.sweep()
+    assert len(list(archive.files_path.iterdir())) == 1
+
+
+def test_a_folder_of_something_else_is_left_as_it_is(tmp_path: Path) -> None:
+    tmp_path.chmod(0o755)
+    (tmp_path / "holiday.png").touch()
+    archive = Archive(tmp_path)
+    with archive.lock(), pytest.raises(RunConflictError, match="not empty"):
+        archive.create()
+    assert stat.S_IMODE(tmp_path.stat().st_mode) == 0o755
+
+
+def test_an_archive_that_was_half_made_is_made(tmp_path: Path) -> None:
+    (tmp_path / ".archive.json.7.tmp").write_text("{")
+    archive = Archive(tmp_path)
+    with archive.lock():
+        archive.create()
+        archive.sweep()
+    assert {path.name for path in tmp_path.iterdir()} == {".lock", "archive.json"}
 
 
 class TestThickness:

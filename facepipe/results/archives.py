@@ -8,7 +8,7 @@ import duckdb
 import pyarrow as pa
 import pyarrow.dataset as ds
 
-from facepipe.archive import Archive, current_parts
+from facepipe.archive import Archive
 from facepipe.schema import FACES, STAGES
 
 _NOWHERE = pa.schema([("archive", pa.string()), *FACES, ("date", pa.date32())])
@@ -26,8 +26,13 @@ def find_archives(path: Path) -> list[Archive]:
     else:
         found = [Archive(folder) for folder in sorted(path.iterdir()) if Archive(folder).exists()]
     for archive in found:
-        archive.check()
+        archive.read_facts()
     return found
+
+
+def changes_of(archives: list[Archive]) -> list[int]:
+    """How many changes the tables of archives have seen: the same numbers, the same rows."""
+    return [archive.read_facts().change for archive in archives]
 
 
 def register_archives(connection: duckdb.DuckDBPyConnection, archives: list[Archive]) -> None:
@@ -46,7 +51,7 @@ def register_archives(connection: duckdb.DuckDBPyConnection, archives: list[Arch
 
 
 def _faces(archive: Archive) -> ds.Dataset | None:
-    files = [str(part.path) for part in archive.face_parts()]
+    files = [str(path) for path in archive.parts(archive.faces_path)]
     schema = pa.schema([*FACES, ("date", pa.date32())])
     partitioning = ds.partitioning(pa.schema([("date", pa.date32())]), flavor="hive")
     base = str(archive.faces_path)
@@ -58,5 +63,5 @@ def _faces(archive: Archive) -> ds.Dataset | None:
 
 
 def _stages(archive: Archive) -> ds.Dataset | None:
-    files = [str(part.path) for part in current_parts(archive.stages_path)]
+    files = [str(path) for path in archive.parts(archive.stages_path)]
     return ds.dataset(files, STAGES, format="parquet") if files else None

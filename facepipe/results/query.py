@@ -14,7 +14,7 @@ import duckdb
 import pyarrow as pa
 
 from facepipe.errors import FacepipeError, UsageError, printable
-from facepipe.results.archives import find_archives, register_archives
+from facepipe.results.archives import changes_of, find_archives, register_archives
 from facepipe.results.runs import FoundRun, concatenate, find_runs, has_runs, read_run_table
 from facepipe.schema import FAILURES, SAMPLES, SCORES
 
@@ -36,6 +36,8 @@ RUNS = pa.schema(
 """Columns of the view `runs`; the last four are JSON."""
 
 _JSON_COLUMNS = ("config", "versions", "weights", "counts")
+
+ATTEMPTS = 5
 
 MEMORY_LIMIT = "4GB"
 """What a question may take; nothing is spilled to disk."""
@@ -129,11 +131,28 @@ def open_run(path: Path) -> duckdb.DuckDBPyConnection:
 def ask(path: Path, sql: str) -> Answer:
     """Answer a question in SQL about a run, an archive or a folder of them.
 
+    A surveillance run may take files from an archive's tables while they are read: then they are read again.
+
     Raises:
         UsageError: there is neither, or the SQL is wrong (one line that says where), or it is anything but
             one question.
         FacepipeError: run.json or one of the tables is damaged.
     """
+    for _ in range(ATTEMPTS):
+        before = _changes(path)
+        try:
+            return _ask(path, sql)
+        except FacepipeError:
+            if _changes(path) == before:
+                raise
+    raise FacepipeError(f"{path}: its tables changed {ATTEMPTS} times while they were read; ask again")
+
+
+def _changes(path: Path) -> list[int]:
+    return changes_of(find_archives(path)) if path.is_dir() else []
+
+
+def _ask(path: Path, sql: str) -> Answer:
     connection = open_run(path)
     try:
         connection.execute(_one_question(connection, sql))

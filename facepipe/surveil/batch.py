@@ -33,6 +33,7 @@ from facepipe.surveil.plan import (
 from facepipe.surveil.publish import write_rows
 from facepipe.surveil.rules import Rules
 from facepipe.surveil.summary import Summary
+from facepipe.tablechange import TableChange
 
 logger = logging.getLogger("facepipe")
 
@@ -50,7 +51,7 @@ def begin(
     table = pa.Table.from_pylist([asdict(file) for file in files], schema=LISTED)
     write_tables(folder.listed_path, [table], LISTED, private=True)
     folder.write_facts(
-        _identity(config, rules) | {"stored": now.isoformat(), "replaces": config.reprocess},
+        _identity(config, rules) | {"stored": now.isoformat(), "replaces": config.replaces},
     )
     return _job(folder, config, rules)
 
@@ -65,12 +66,15 @@ def find_begun(archive: Archive, config: SurveilConfig, rules: Rules) -> list[Su
         folder = BatchFolder(archive, int(path.name))
         facts = folder.read_facts()
         same = facts and all(facts.get(name) == value for name, value in _identity(config, rules).items())
-        if same or folder.is_finished():
+        # What may choose inputs that are in the table already must also take their old rows away.
+        if (same and (facts["replaces"] or not config.replaces)) or folder.is_finished():
             begun.append(_job(folder, config, rules))
             continue
         if facts:
             logger.info("batch %d was begun under another configuration: it is done again", folder.number)
             delete_folder(archive.pixels_folder(datetime.fromisoformat(facts["stored"]), folder.number))
+        # Its number is spent: a worker that lost its driver may still write under it.
+        TableChange(archive).commit(folder.number)
         folder.delete()
     return begun
 

@@ -7,6 +7,8 @@ from typing import TypeVar
 
 from facepipe.errors import FacepipeError, SampleError
 
+UNEXPECTED = "unexpected-error"
+
 T = TypeVar("T")
 
 
@@ -23,4 +25,4 @@ def attempt(step: Callable[[], T]) -> T | SampleError:
     except (OSError, MemoryError, FacepipeError):
         raise
     except Exception as error:  # noqa: BLE001 - one input's surprise must not stop a hundred thousand
-        return SampleError("unexpected-error", f"{type(error).__name__}: {error}")
+        return SampleError(UNEXPECTED, f"{type(error).__name__}: {error}")

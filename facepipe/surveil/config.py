@@ -14,7 +14,7 @@ from facepipe.vrn.backends import Backend
 class SurveilConfig(BaseModel):
     """Everything that `facepipe surveil` can be told. Unknown keys are errors."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     inbox: Path = Field(description="Folder of images and videos, nested as it may be; it is only read.")
     out: Path = Field(description="Archive folder to write or to go on with.")
@@ -23,19 +23,25 @@ class SurveilConfig(BaseModel):
     backend: Backend = Field("torch", description="What runs the regressor on the CPU; openvino is faster.")
     detector: str = Field("centerface", description="Face detector.")
     every: int | None = Field(
-        None, ge=1, description="Look at every n-th frame of a video; default: one frame a second."
+        None, ge=1, le=1_000_000, description="Look at every n-th frame of videos; default: one a second."
     )
     per_second: float | None = Field(
-        None, gt=0, le=1000, description="Look at so many frames of each second of a video, instead."
+        None, ge=1e-5, le=1000, description="Look at so many frames of each second of a video, instead."
     )
     min_interocular_px: float = Field(
         8.0, ge=0, description="Faces with less between the eyes, were they frontal, are not restored, px."
     )
     retain_days: int | None = Field(
-        None, ge=0, description="Delete images, volumes and meshes this many days after they were stored."
+        None,
+        ge=0,
+        le=36_500,
+        description="Delete images, volumes and meshes this many days after they were stored.",
     )
     no_pixels: bool = Field(False, description="Keep no image, volume or mesh, only the table.")
     reprocess: bool = Field(False, description="Do again what another configuration would change.")
+    retry_failed: bool = Field(
+        False, description="Do again inputs that killed their workers, hung, or failed unexpectedly."
+    )
     cluster: str = Field(
         "local", description="'local', 'slurm', 'kubernetes', or the address of a Dask scheduler."
     )
@@ -50,13 +56,20 @@ class SurveilConfig(BaseModel):
     max_pixels: int = Field(
         MAX_PIXELS, ge=1, le=MAX_PIXELS, description="Larger images and videos are not decoded, px."
     )
-    max_frames: int = Field(20_000, ge=1, description="Frames of one video that are looked at, at most.")
-    max_seconds: float = Field(86_400.0, gt=0, description="How far into a video is looked, s.")
+    max_frames: int = Field(
+        20_000, ge=1, le=1_000_000, description="Frames of one video that are looked at, at most."
+    )
+    max_seconds: float = Field(86_400.0, gt=0, le=1e7, description="How far into a video is looked, s.")
     settle_seconds: float = Field(
         60.0, ge=0, description="Files changed so recently wait for the next run, s."
     )
     wait: bool = Field(False, description="Wait while another run works on the archive.")
     wave_frames: int = Field(512, ge=1, description="Images and frames in work at a time.")
+
+    @property
+    def replaces(self) -> bool:
+        """Whether inputs are done again that are in the table already."""
+        return self.reprocess or self.retry_failed
 
     @field_validator("inbox", "out", mode="before")
     @classmethod

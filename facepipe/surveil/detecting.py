@@ -109,7 +109,6 @@ def _of_video(
 ) -> Iterator[dict[str, Any]]:
     facts = VideoFacts(0, 0, item["frames"], item["fps"])
     first, step, count = item["first"], item["step"], item["count"]
-    stated = stated_frames(item)
     done = 0
     try:
         # One more than asked for tells whether the last segment ends where the video does.
@@ -124,11 +123,17 @@ def _of_video(
     except SampleError as error:
         yield _row(item, file, None, error.reason, error.detail)
         return
-    if done < stated or (first == 0 and done == 0):
+    if done == 0 and first and not _has_frame(stream, file, facts, first - step, rules):
+        return  # where the video ends is the business of the segment that ends there
+    if done < stated_frames(item) or (first == 0 and done == 0):
         reason = "unreadable-video" if first == 0 and done == 0 else "truncated-video"
         frame = Frame(first + done * step, (first + done * step) / item["fps"], np.zeros((1, 1, 3), np.uint8))
         detail = f"{file.source}: frame {frame.number} could not be decoded, {item['frames']} were promised"
         yield _row(item, file, frame, reason, detail)
+
+
+def _has_frame(stream: BinaryIO, file: InboxFile, facts: VideoFacts, number: int, rules: Rules) -> bool:
+    return any(True for _ in read_frames(stream, file.source, facts, number, 1, 1, rules.max_pixels))
 
 
 def _of_frame(

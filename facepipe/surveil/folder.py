@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -27,6 +27,7 @@ class BatchFolder:
         parts/              <wave>/<stage>/part-<shard>-<block>.parquet; look's under the wave LOOK_WAVE
         volumes/            volumes, where the archive keeps none
         rows/               <wave>.parquet, the finished rows of a wave
+        outdated.json       images, volumes and meshes that go once its rows are in the tables
 
     Attributes:
         archive: whose it is.
@@ -90,8 +91,8 @@ class BatchFolder:
         folder = self.wave_path(wave) / stage
         if not folder.is_dir():
             return set()
-        names = (path.name for path in folder.iterdir() if path.name.startswith("part-"))
-        return {(int(name[5:11]), int(name[12:18])) for name in names}
+        names = (path.stem.split("-") for path in folder.glob("part-*.parquet"))
+        return {(int(shard), int(block)) for _, shard, block in names}
 
     def write_part(self, unit: SurveilUnit, table: pa.Table) -> None:
         """Write a unit's part: the unit is done from the rename on."""
@@ -140,6 +141,14 @@ class BatchFolder:
             and self.items_path.exists()
             and all(self.rows_path(wave).exists() for wave in range(self.waves()))
         )
+
+    def write_outdated(self, names: Sequence[str]) -> None:
+        """Note the files below the archive that nothing names once the rows are in the tables."""
+        write_atomically(self.path / "outdated.json", json.dumps(names).encode(), private=True)
+
+    def read_outdated(self) -> list[str]:
+        """Read what `write_outdated` noted."""
+        return list(json.loads((self.path / "outdated.json").read_text(encoding="utf-8")))
 
     def delete_wave(self, wave: int) -> None:
         """Delete what the units of a wave wrote."""

@@ -14,6 +14,8 @@ from facepipe.errors import EnvironmentTroubleError, UsageError
 IMAGES = (".jpg", ".jpeg", ".png", ".webp", ".tif", ".tiff")
 VIDEOS = (".mp4", ".avi", ".mkv")
 
+_INT64_MAX = 2**63 - 1
+
 MAX_DEPTH = 64
 """Folders within folders; deeper ones are not entered."""
 
@@ -64,6 +66,12 @@ def shown(path: bytes) -> str:
     return path.decode("utf-8", "backslashreplace")
 
 
+def mtime_ns_of(facts: os.stat_result) -> int:
+    """The time of modification, ns since 1970, within what 64 bits hold: anybody can set it to the year
+    2300."""
+    return max(-_INT64_MAX, min(facts.st_mtime_ns, _INT64_MAX))
+
+
 def list_inbox(inbox: Path, settle_seconds: float, listing: Listing) -> Iterator[InboxFile]:
     """Walk through an inbox in the order of names, one folder in memory at a time.
 
@@ -111,7 +119,7 @@ def _walk(
             listing.unsettled += 1
         else:
             listing.files += 1
-            yield InboxFile(path, facts.st_size, facts.st_mtime_ns, facts.st_ino)
+            yield InboxFile(path, facts.st_size, mtime_ns_of(facts), facts.st_ino)
 
 
 def _names(folder: bytes) -> list[bytes]:

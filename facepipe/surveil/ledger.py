@@ -8,10 +8,15 @@ from collections.abc import Iterator
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from facepipe.archive import Archive, current_parts, read_part
+from facepipe.archive import Archive, read_part
+from facepipe.engine import TIMED_OUT, WORKER_DIED
+from facepipe.surveil.blame import UNEXPECTED
 from facepipe.surveil.digests import DigestSet
 from facepipe.surveil.inbox import InboxFile
 from facepipe.surveil.rules import Rules
+
+MAYBE_NOT_ITS_FAULT = (WORKER_DIED, TIMED_OUT, UNEXPECTED)
+"""Reasons that may be the machine's or this program's: another day, the same input may pass."""
 
 _KEYS = ["sha256", "kind", "frames_key", "method_key", "regressor_key"]
 
@@ -23,16 +28,18 @@ class Ledger:
         archive: of which.
         rules: with them, contents count as done only if other rules would not change their rows; without,
             all that are in the table do.
+        retry_failed: contents that failed, though perhaps not by their own fault, do not count either.
     """
 
-    def __init__(self, archive: Archive, rules: Rules | None) -> None:
+    def __init__(self, archive: Archive, rules: Rules | None, retry_failed: bool = False) -> None:
         stale = _stale(archive, rules) if rules else set()
+        stale |= _failed(archive) if retry_failed else set()
         self._done = DigestSet(_contents(archive, stale))
         self._files = DigestSet(self._known_files(archive))
 
     def _known_files(self, archive: Archive) -> Iterator[bytes]:
-        for part in current_parts(archive.files_path):
-            for rows in read_part(part.path):
+        for part in archive.parts(archive.files_path):
+            for rows in read_part(part):
                 for row in rows.to_pylist():
                     if self.is_done(row["sha256"]):
                         yield file_key(
@@ -60,8 +67,8 @@ def file_key(file: InboxFile) -> bytes:
 
 
 def _contents(archive: Archive, without: set[str]) -> Iterator[bytes]:
-    for part in archive.face_parts():
-        for rows in read_part(part.path, ["sha256"]):
+    for part in archive.parts(archive.faces_path):
+        for rows in read_part(part, ["sha256"]):
             yield from (
                 bytes.fromhex(sha256)
                 for sha256 in pc.unique(rows["sha256"]).to_pylist()
@@ -74,8 +81,8 @@ def _stale(archive: Archive, rules: Rules) -> set[str]:
     methods = pa.array(rules.method_keys(), pa.string())
     regressor_key = rules.regressor_key()
     found: set[str] = set()
-    for part in archive.face_parts():
-        for rows in read_part(part.path, _KEYS):
+    for part in archive.parts(archive.faces_path):
+        for rows in read_part(part, _KEYS):
             wanted = pc.if_else(
                 pc.equal(rows["kind"], "video"), rules.frames_key("video"), rules.frames_key("image")
             )
@@ -86,4 +93,14 @@ def _stale(archive: Archive, rules: Rules) -> set[str]:
             other_regressor = pc.fill_null(pc.not_equal(rows["regressor_key"], regressor_key), False)
             stale = pc.or_(pc.or_(other_frames, other_method), other_regressor)
             found |= set(pc.unique(rows["sha256"].filter(stale)).to_pylist())
+    return found
+
+
+def _failed(archive: Archive) -> set[str]:
+    """The contents with a row whose reason may not be their fault."""
+    reasons = pa.array(MAYBE_NOT_ITS_FAULT, pa.string())
+    found: set[str] = set()
+    for part in archive.parts(archive.faces_path):
+        for rows in read_part(part, ["sha256", "reason"]):
+            found |= set(pc.unique(rows["sha256"].filter(pc.is_in(rows["reason"], reasons))).to_pylist())
     return found

@@ -18,12 +18,15 @@ from facepipe.images import FORMATS, MAX_FILE_BYTES
 from facepipe.schema import FILES
 from facepipe.surveil.capture import Capture, from_exif, from_file, from_name, naive, plausible
 from facepipe.surveil.containers import container_of, recorded_at
-from facepipe.surveil.inbox import InboxFile
+from facepipe.surveil.inbox import InboxFile, mtime_ns_of
 from facepipe.surveil.rules import Rules
 from facepipe.surveil.video import VideoFacts, open_regular, read_facts
 
 CHANGED = "changed"
 """Reason of a file that is not what was listed: no row, the next run looks again."""
+
+_STILL_BRANDS = (b"avif", b"heic", b"heix", b"mif1")
+_IMAGE_HEADS = (b"\xff\xd8\xff", b"\x89PNG", b"II*\0", b"MM\0*")
 
 LOOKED = pa.schema(
     [
@@ -60,12 +63,13 @@ def look(
         sha256 = hashlib.file_digest(stream, "sha256").hexdigest()
         if not unchanged(stream, file):
             raise SampleError(CHANGED, f"{file.source}: it is still being written")
-        row: dict[str, Any] = {"sha256": sha256, "kind": file.kind, "frames": 1, "fps": None}
+        kind = _kind(stream, file)
+        row: dict[str, Any] = {"sha256": sha256, "kind": kind, "frames": 1, "fps": None}
         capture, reason, detail = None, None, None
         try:
             if given_up:
                 raise SampleError(*given_up)
-            if file.kind == "video":
+            if kind == "video":
                 capture, facts = _look_at_video(stream, file, rules)
                 row |= {"frames": facts.frames, "fps": facts.fps}
             else:
@@ -84,7 +88,17 @@ def look(
 def unchanged(stream: BinaryIO, file: InboxFile) -> bool:
     """Whether an opened file is the one that was listed."""
     facts = os.fstat(stream.fileno())
-    return (facts.st_size, facts.st_mtime_ns, facts.st_ino) == (file.size_bytes, file.mtime_ns, file.inode)
+    found = (facts.st_size, mtime_ns_of(facts), facts.st_ino)
+    return found == (file.size_bytes, file.mtime_ns, file.inode)
+
+
+def _kind(stream: BinaryIO, file: InboxFile) -> str:
+    """'image' or 'video' by what the content says, since it is done once, under whatever name comes first."""
+    stream.seek(0)
+    head = stream.read(16)
+    if container_of(head) and head[8:12] not in _STILL_BRANDS:
+        return "video"
+    return "image" if head.startswith(_IMAGE_HEADS) or head[8:12] == b"WEBP" else file.kind
 
 
 def _look_at_image(stream: BinaryIO, file: InboxFile, rules: Rules) -> Capture | None:

@@ -4,20 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from datetime import datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from facepipe.archive import (
-    Archive,
-    current_parts,
-    delete_folder,
-    merge_parts,
-    part_path,
-    read_part,
-    write_part,
-)
+from facepipe.archive import Archive, delete_folder, read_part
 from facepipe.schema import FACES, FILES, STAGES
 from facepipe.store import write_tables
 from facepipe.surveil.faces import EXPORTED
@@ -25,6 +18,7 @@ from facepipe.surveil.folder import BatchFolder
 from facepipe.surveil.job import SurveilJob
 from facepipe.surveil.looking import CHANGED
 from facepipe.surveil.plan import SurveilUnit
+from facepipe.tablechange import TableChange
 
 SMALL_ROWS = 1_000_000
 """Parts with fewer rows are merged with their neighbours at the end of a run."""
@@ -67,23 +61,33 @@ def _rows_of_shard(job: SurveilJob, wave: int, shard: int) -> pa.Table:
 def publish(folder: BatchFolder) -> None:
     """Put a finished batch into the archive and delete its folder; done again, it changes nothing.
 
-    Rows of files that changed while they were read are left out, and the next run looks at them again.
+    Its rows appear, and those that they replace vanish, at once for every reader. Rows of files that changed
+    while they were read are left out, and the next run looks at them again.
     """
-    archive, number = folder.archive, folder.number
+    archive = folder.archive
+    if archive.read_facts().batch < folder.number:
+        _put_into_tables(folder)
+    for name in folder.read_outdated():
+        (archive.path / name).unlink(missing_ok=True)
+    folder.delete()
+
+
+def _put_into_tables(folder: BatchFolder) -> None:
+    archive, change = folder.archive, TableChange(folder.archive)
     changed = _shas(folder, pc.field("reason") == CHANGED)
-    for date in sorted(_dates(folder)):
-        target = part_path(archive.face_folder(date), number, number)
-        write_part(target, _rows_of_date(folder, date, changed), FACES)
+    outdated = [name for table in _rows(folder) for name in _pixels_of(table, changed)]
     if folder.read_facts()["replaces"]:
         replaced = _shas(folder, None) - changed
-        for part in archive.face_parts():
-            if part.last < number:
-                _remove_rows(archive, part.path, replaced)
+        for part in archive.parts(archive.faces_path):
+            outdated += _remove_rows(change, part, replaced)
+    for date in sorted(_dates(folder)):
+        change.add(archive.face_folder(date), _rows_of_date(folder, date, changed), FACES)
     known = folder.read_looked()
     kept = known.filter(pc.is_valid(known["sha256"]))
     kept = kept.filter(pc.invert(pc.is_in(kept["sha256"], pa.array(sorted(changed), pa.string()))))
-    write_part(part_path(archive.files_path, number, number), [kept], FILES)
-    folder.delete()
+    change.add(archive.files_path, [kept], FILES)
+    folder.write_outdated(outdated)
+    change.commit(folder.number)
 
 
 def _rows(folder: BatchFolder) -> Iterator[pa.Table]:
@@ -117,24 +121,30 @@ def _shas(folder: BatchFolder, which: pc.Expression | None) -> set[str]:
     return found
 
 
-def _remove_rows(archive: Archive, path: Any, shas: set[str]) -> None:
-    """Take the rows of some inputs out of a part, and delete their files."""
+def _remove_rows(change: TableChange, part: Path, shas: set[str]) -> list[str]:
+    """Take the rows of some inputs out of a file of the table; return the names of their pixels."""
     members = pa.array(sorted(shas), pa.string())
-    gone = [
-        table.filter(pc.is_in(table["sha256"], members))
-        for table in (pa.Table.from_batches([rows]) for rows in read_part(path))
+
+    def left() -> Iterator[pa.Table]:
+        for rows in read_part(part):
+            yield pa.Table.from_batches([rows.filter(pc.invert(pc.is_in(rows["sha256"], members)))])
+
+    if not any(pc.any(pc.is_in(rows["sha256"], members)).as_py() for rows in read_part(part, ["sha256"])):
+        return []
+    outdated = [
+        name
+        for rows in read_part(part, ["sha256", *PATHS])
+        for name in _pixels_of(pa.Table.from_batches([rows]), shas)
     ]
-    if not sum(table.num_rows for table in gone):
-        return
-    for name in (name for table in gone for column in PATHS for name in table[column].to_pylist()):
-        if name:
-            (archive.path / name).unlink(missing_ok=True)
-    left = (
-        table.filter(pc.invert(pc.is_in(table["sha256"], members)))
-        for table in (pa.Table.from_batches([rows]) for rows in read_part(path))
-    )
-    if not write_part(path, left, FACES):
-        path.unlink()
+    change.rewrite(part, left(), FACES)
+    return outdated
+
+
+def _pixels_of(table: pa.Table, shas: set[str]) -> Iterator[str]:
+    """The names of the images, volumes and meshes of some inputs, below the archive."""
+    theirs = table.filter(pc.is_in(table["sha256"], pa.array(sorted(shas), pa.string())))
+    for column in PATHS:
+        yield from theirs[column].drop_null().to_pylist()
 
 
 def expire(archive: Archive, retain_days: int, now: datetime) -> int:
@@ -152,26 +162,28 @@ def expire(archive: Archive, retain_days: int, now: datetime) -> int:
         The number of days whose pixels were deleted. What a batch in work has written stays until it is done.
     """
     last = (now - timedelta(days=retain_days)).date()
-    folders = [path for path in _day_folders(archive) if path.name < last.isoformat()]
+    limit = pa.scalar(datetime(last.year, last.month, last.day), pa.timestamp("us"))
+    change = TableChange(archive)
+    for part in archive.parts(archive.faces_path):
+        if any(_expired(rows, limit).true_count for rows in read_part(part, _EXPIRY)):
+            change.rewrite(part, (_without_pixels(rows, limit) for rows in read_part(part)), FACES)
+    change.commit()
     in_work = {path.name for path in archive.batches_path.glob("*")}
-    for folder in folders:
-        for batch in folder.iterdir():
-            if batch.name not in in_work:
-                delete_folder(batch)
+    expired_days = 0
+    for folder in (path for path in _day_folders(archive) if path.name < last.isoformat()):
+        gone = [batch for batch in folder.iterdir() if batch.name not in in_work]
+        for batch in gone:
+            delete_folder(batch)
+        expired_days += bool(gone)
         if not any(folder.iterdir()):
             folder.rmdir()
-    limit = pa.scalar(datetime(last.year, last.month, last.day), pa.timestamp("us"))
-    for part in archive.face_parts():
-        if any(_expired(rows, limit).true_count for rows in read_part(part.path, _EXPIRY)):
-            tables = (_without_pixels(rows, limit) for rows in read_part(part.path))
-            write_part(part.path, tables, FACES)
-    return len(folders)
+    return expired_days
 
 
 _EXPIRY = ["stored", "image_path", "volume_path"]
 
 
-def _day_folders(archive: Archive) -> list[Any]:
+def _day_folders(archive: Archive) -> list[Path]:
     return sorted(archive.pixels_path.iterdir()) if archive.pixels_path.is_dir() else []
 
 
@@ -190,14 +202,15 @@ def _without_pixels(rows: pa.RecordBatch, limit: pa.Scalar) -> pa.Table:
     return table.set_column(table.schema.get_field_index("pixels_deleted"), "pixels_deleted", deleted)
 
 
-def compact(archive: Archive) -> None:
-    """Merge what many runs left in small parts."""
-    for date in sorted({part.date for part in archive.face_parts()}):
-        merge_parts(archive.face_folder(date), FACES, SMALL_ROWS)
-    merge_parts(archive.files_path, FILES, SMALL_ROWS)
-    merge_parts(archive.stages_path, STAGES, SMALL_ROWS)
-
-
-def next_stage_number(archive: Archive) -> int:
-    """The number of a run among those whose throughput is known."""
-    return max((part.last for part in current_parts(archive.stages_path)), default=0) + 1
+def finish(archive: Archive, speeds: pa.Table) -> None:
+    """Merge what many runs left in small parts, and keep how fast this run was (rows of `STAGES`)."""
+    change = TableChange(archive)
+    by_date: dict[Path, list[Path]] = {}
+    for part in archive.parts(archive.faces_path):
+        by_date.setdefault(part.parent, []).append(part)
+    for folder, parts in by_date.items():
+        change.merge(folder, parts, FACES, SMALL_ROWS)
+    change.merge(archive.files_path, archive.parts(archive.files_path), FILES, SMALL_ROWS)
+    change.merge(archive.stages_path, archive.parts(archive.stages_path), STAGES, SMALL_ROWS)
+    change.add(archive.stages_path, [speeds], STAGES)
+    change.commit()

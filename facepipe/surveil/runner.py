@@ -12,16 +12,15 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
-from facepipe.archive import Archive, part_path, write_part
+from facepipe.archive import Archive
 from facepipe.cluster import check_cluster, connect, open_cluster
 from facepipe.engine import Engine
 from facepipe.errors import UsageError
-from facepipe.schema import STAGES as SPEEDS
 from facepipe.surveil.batch import Show, begin, find_begun, run_batch
 from facepipe.surveil.config import SurveilConfig
 from facepipe.surveil.inbox import InboxFile, list_inbox
 from facepipe.surveil.ledger import Ledger
-from facepipe.surveil.publish import compact, expire, next_stage_number, publish
+from facepipe.surveil.publish import expire, finish, publish
 from facepipe.surveil.rules import Rules, resolve_rules
 from facepipe.surveil.summary import Summary
 
@@ -69,10 +68,7 @@ def run(config: SurveilConfig, archive: Archive, show: Show) -> Summary:
         work = _Work(config, archive, rules, summary, show, stack)
         work.finish_begun()
         work.do_new()
-    compact(archive)
-    if summary.stages:
-        number = next_stage_number(archive)
-        write_part(part_path(archive.stages_path, number, number), [summary.table()], SPEEDS)
+    finish(archive, summary.table())
     return summary
 
 
@@ -90,7 +86,8 @@ class _Work:
     _client: object = None
 
     def __post_init__(self) -> None:
-        self.ledger = Ledger(self.archive, self.rules if self.config.reprocess else None)
+        rules = self.rules if self.config.reprocess else None
+        self.ledger = Ledger(self.archive, rules, self.config.retry_failed)
 
     def finish_begun(self) -> None:
         """Finish what an earlier run left."""

@@ -29,6 +29,9 @@ DEFAULT_FPS = 25.0
 
 MAX_FPS = 1000.0
 
+MAX_SECONDS = 1e7
+"""Timestamps of frames behind it, four months, are lies."""
+
 
 @dataclass(frozen=True)
 class VideoFacts:
@@ -152,7 +155,7 @@ def read_frames(
             valid, image = capture.retrieve()
             if not valid or image is None or image.ndim != 3:
                 return
-            if not (math.isfinite(seconds) and seconds >= 0) or (first > 0 and seconds == 0):
+            if not 0 <= seconds <= MAX_SECONDS or (first > 0 and seconds == 0):
                 seconds = first / facts.fps
             yield Frame(first, seconds, np.ascontiguousarray(image[:, :, ::-1]))
             at, first = at + 1, first + step
