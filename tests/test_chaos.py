@@ -90,6 +90,7 @@ def test_a_long_bad_day(seed: int, tmp_path: Path) -> None:
         [what for step in plan for what in step]
     )
     check(run, calm, n, lost)
+    assert tally.done.total() >= 16
     report(seed, tally, tmp_path / "traces")
 
 
