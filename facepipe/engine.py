@@ -88,10 +88,16 @@ class Engine(Generic[U]):
     job: Job[U]
     unit_timeout_s: float | None = None
     _watch: Watch = field(init=False, repr=False)
+    _on_gpu: bool = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
-        """Make the watch of this client's futures."""
+        """Make the watch of this client's futures; decide where networks run.
+
+        That is decided once: where the only GPU worker dies, its units wait for another one, since a CPU
+        would give slightly different volumes.
+        """
         object.__setattr__(self, "_watch", Watch(self.client))
+        object.__setattr__(self, "_on_gpu", any(self._gpus(worker) for worker in self._workers()))
 
     def run(self, units: Sequence[U], on_progress: OnProgress | None = None) -> StageResult:
         """Do all units of one stage.
@@ -185,7 +191,8 @@ class Engine(Generic[U]):
                 skip.update(self._find_killers(unit, skip))
         raise EnvironmentTroubleError(
             f"{unit}: it killed {DEATHS_TO_QUARANTINE} workers, though each of its samples passes alone; "
-            "the workers probably need more memory: use fewer of them or a smaller --shard-size"
+            "the workers probably need more memory: use fewer of them (a benchmark can also do with smaller "
+            "units: --shard-size)"
         )
 
     def _find_killers(self, unit: U, known: Reasons) -> dict[int, tuple[str, str]]:
@@ -220,8 +227,8 @@ class Engine(Generic[U]):
                 raise
             raise EnvironmentTroubleError(
                 f"{unit}: its worker outgrew its memory; give workers more (fewer --workers, or a larger "
-                "--worker-memory-gb where the machine has it), or repeat the command with a smaller "
-                "--shard-size and another --out"
+                "--worker-memory-gb where the machine has it) and repeat the command; a benchmark can also "
+                "do with smaller units (--shard-size, with another --out)"
             ) from error
 
     def _submit(self, unit: U, skip: Reasons | None = None) -> Future:
@@ -244,22 +251,23 @@ class Engine(Generic[U]):
         return future
 
     def _place(self, unit: U) -> tuple[str, dict[str, float] | None]:
-        if unit.stage in self.job.gpu_stages and self._gpu_workers():
+        if self._on_gpu and unit.stage in self.job.gpu_stages:
             return "cuda", {"GPU": 1}
         return "cpu", None
 
     def placement(self) -> str:
         """What networks run on here: 'GPU workers' or 'CPU workers'."""
-        return "GPU workers" if self._gpu_workers() else "CPU workers"
-
-    def _gpu_workers(self) -> int:
-        return sum(bool(worker["resources"].get("GPU")) for worker in self._workers())
+        return "GPU workers" if self._on_gpu else "CPU workers"
 
     def _slots(self, unit: U) -> int:
         """Units of this kind that can run at the same time."""
-        if unit.stage in self.job.gpu_stages and self._gpu_workers():
-            return int(sum(worker["resources"].get("GPU", 0) for worker in self._workers()))
+        if self._on_gpu and unit.stage in self.job.gpu_stages:
+            return int(sum(self._gpus(worker) for worker in self._workers()))
         return sum(worker["nthreads"] for worker in self._workers())
+
+    @staticmethod
+    def _gpus(worker: dict) -> float:
+        return float(worker["resources"].get("GPU", 0))
 
     def _workers(self) -> list[dict]:
         return list(self.client.scheduler_info(n_workers=-1)["workers"].values())

@@ -263,14 +263,11 @@ def test_networks_go_to_gpu_workers_where_there_are_any(run, traces: Path, addre
     store = run(FaultyDataset(traces), address)
     spec = runner.load_spec(store)
 
+    workers = {"a": {"resources": {"GPU": 1}, "nthreads": 1}, "b": {"resources": {}, "nthreads": 3}}
+
     class Client:
         def scheduler_info(self, n_workers: int) -> dict:
-            return {
-                "workers": {
-                    "a": {"resources": {"GPU": 1}, "nthreads": 1},
-                    "b": {"resources": {}, "nthreads": 3},
-                }
-            }
+            return {"workers": workers}
 
     engine = Engine(Client(), BenchJob(spec))
     unit = spec.units("restore", range(1))[0]
@@ -279,3 +276,9 @@ def test_networks_go_to_gpu_workers_where_there_are_any(run, traces: Path, addre
     assert engine._slots(unit) == 1
     assert engine._place(replace(unit, stage="score")) == ("cpu", None)
     assert engine._slots(replace(unit, stage="score")) == 4
+
+    # A GPU worker that is lost is waited for: its units do not move to another kind of device.
+    del workers["a"]
+    assert engine._place(unit) == ("cuda", {"GPU": 1})
+    assert engine.placement() == "GPU workers"
+    assert Engine(Client(), BenchJob(spec)).placement() == "CPU workers"
