@@ -6,11 +6,12 @@ import logging
 import os
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import dask
 from distributed import Client, LocalCluster
+from distributed.comm.core import CommClosedError
 
 from facepipe.cluster.file import read_kubernetes_file, read_slurm_file
 from facepipe.cluster.kubernetes import open_kubernetes
@@ -125,11 +126,14 @@ def connect(address: str) -> Iterator[Client]:
                 f"no Dask scheduler answers at {address}: {error}; start one with `dask scheduler`"
             ) from error
         try:
-            client.wait_for_workers(1, timeout=60)
-            client.forward_logging("facepipe", level=logging.INFO)
+            try:
+                client.wait_for_workers(1, timeout=60)
+            except TimeoutError as error:
+                raise EnvironmentTroubleError(f"the scheduler at {address} has no workers") from error
+            # The scheduler hands this to every worker, later ones too; one may die while it is asked.
+            with suppress(CommClosedError):
+                client.forward_logging("facepipe", level=logging.INFO)
             yield client
-        except TimeoutError as error:
-            raise EnvironmentTroubleError(f"the scheduler at {address} has no workers") from error
         finally:
             client.close()
 
