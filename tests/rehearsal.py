@@ -13,6 +13,7 @@ import subprocess
 import sys
 import time
 import urllib.request
+from contextlib import suppress
 from pathlib import Path
 
 from conftest import ROOT
@@ -124,11 +125,12 @@ class Processes:
             deadline = time.monotonic() + STOP_SECONDS
             while any(process.poll() is None for process in self.started) and time.monotonic() < deadline:
                 time.sleep(0.05)
-        for pid in self.left():
-            try:
-                os.kill(pid, signal.SIGKILL)
-            except ProcessLookupError:
-                continue
+        deadline = time.monotonic() + STOP_SECONDS
+        while (left := self.left()) and time.monotonic() < deadline:
+            for pid in left:
+                with suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
+            time.sleep(0.05)
 
 
 class Rehearsal:

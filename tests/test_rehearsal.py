@@ -12,6 +12,8 @@ from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
+from frames import grey, put, shipped
+from inboxes import write, write_clip
 from rehearsal import Processes, Rehearsal
 
 # Under a minute on idle cores; ten processes on busy ones take their time.
@@ -61,6 +63,43 @@ def test_a_benchmark(rehearsal: Rehearsal, tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     assert scores(run).equals(scores(tmp_path / "alone"))
     assert scores(run).num_rows == 4 * 2
+
+
+def test_a_surveillance_batch(rehearsal: Rehearsal, tmp_path: Path) -> None:
+    first, second = grey(480, 360), grey(480, 360)
+    for frame, sample in zip((first, second), shipped(2), strict=True):
+        put(frame, sample, 60, (240, 180))
+    inbox = tmp_path / "inbox"
+    write(inbox / "yard" / "first.png", first)
+    write(inbox / "none.png", grey(320, 240))
+    write_clip(inbox / "clip.mp4", [first, second])
+    before = len(rehearsal.stages_of("gpu"))
+    options = {"inbox": inbox, "settle_seconds": 0, "every": 1}
+    assert "Completed" in rehearsal.run("surveillance", out=tmp_path / "archive", **options)
+    on_gpu = rehearsal.stages_of("gpu")[before:]
+    assert "regress" in on_gpu
+    assert "regress" not in rehearsal.stages_of("cpu")
+
+    words = [word for name, value in options.items() for word in (f"--{name.replace('_', '-')}", str(value))][
+        2:
+    ]
+    command = [sys.executable, "-m", "facepipe", "surveil", inbox, "--out", tmp_path / "alone", *words]
+    done = subprocess.run([str(word) for word in command], capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr
+    found, alone = (faces(tmp_path / name) for name in ("archive", "alone"))
+    assert found == alone
+    assert [row["reason"] for row in found].count(None) == 3
+    assert [row["reason"] for row in found].count("no-face-detected") == 1
+
+
+def faces(archive: Path) -> list[dict]:
+    """An archive's rows without what differs from run to run: when they were stored, in which batch."""
+    rows = pq.read_table(archive / "faces.parquet").sort_by("face_id").to_pylist()
+    for row in rows:
+        del row["stored"]
+        for name in ("image_path", "volume_path", "mesh_path"):
+            row[name] = row[name] and Path(row[name]).name
+    return rows
 
 
 def test_nothing_stays_behind_even_what_does_not_want_to_end(
