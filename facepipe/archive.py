@@ -29,7 +29,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from facepipe.errors import FacepipeError, RunConflictError, UsageError
-from facepipe.store import make_private_folder, write_atomically
+from facepipe.store import is_locked, make_private_folder, write_atomically
 
 ARCHIVE_FORMAT = 2
 
@@ -161,6 +161,10 @@ class Archive:
                     f"{self.path}: another process is working on this archive; --wait waits for it"
                 ) from error
             yield
+
+    def is_in_use(self) -> bool:
+        """Whether a process holds the archive at this moment."""
+        return is_locked(self.path / ".lock")
 
     def parts(self, table: Path) -> list[Path]:
         """The files of a table (`faces_path`, `files_path` or `stages_path`) that count, in their order."""

@@ -24,7 +24,7 @@ from facepipe.volume import SurfaceMesh, largest_part, surface
 from facepipe.vrn.regressors import WeightsRegressor, get_regressor, known_regressors
 
 DEFAULT_REGRESSOR = "vrn-compact"
-DEFAULT_METHOD = "bicubic"
+DEFAULT_METHOD = "compact-camera"
 
 SMOOTHING_PX = 0.8
 """Sigma of the smoothing of occupancy for display, reference pixels: slices are regressed one by one,

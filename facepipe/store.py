@@ -165,14 +165,7 @@ class RunStore:
 
     def is_in_use(self) -> bool:
         """Whether a process holds the run at this moment."""
-        try:
-            with (self.path / ".lock").open("r") as file:
-                fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return True
-        except OSError:
-            return False
-        return False
+        return is_locked(self.path / ".lock")
 
     # -- arrays -----------------------------------------------------------------------------------
 
@@ -414,6 +407,18 @@ def write_tables(
         file.flush()
         os.fsync(file.fileno())
     return rows
+
+
+def is_locked(path: Path) -> bool:
+    """Whether a process holds a lock file at this moment."""
+    try:
+        with path.open("r") as file:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    except OSError:
+        return False
+    return False
 
 
 def make_private_folder(path: Path) -> None:

@@ -18,7 +18,7 @@ from tasks.surveillance import explained_failures, process, report
 def surveillance(
     inbox: Path,
     out: Path,
-    method: str = "espcn",
+    method: str = "compact-camera",
     regressor: str = "vrn-compact",
     backend: Backend = "torch",
     detector: str = "centerface",

@@ -69,7 +69,7 @@ def test_no_face_is_said(tmp_path):
 
 def test_auto_says_when_it_takes_the_whole_picture(tmp_path):
     """A face too small for the detector, in a picture of its own size."""
-    small = cv2.resize(shipped(1)[0].image, (12, 12), interpolation=cv2.INTER_AREA)
+    small = cv2.resize(shipped(1)[0].image, (18, 18), interpolation=cv2.INTER_AREA)
     photo = save(tmp_path / "a.png", small)
     result = CliRunner().invoke(facepipe, ["reconstruct", str(photo), "--out", str(tmp_path)])
     assert result.exit_code == 0, result.output

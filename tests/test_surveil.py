@@ -24,14 +24,16 @@ from inboxes import FATAL, BrightDetector, canvas, sample_faces, write, write_cl
 
 from facepipe.archive import Archive
 from facepipe.cli import facepipe
+from facepipe.cli.look import reconstruct
 from facepipe.cluster import open_cluster
 from facepipe.config import validated
 from facepipe.errors import RunConflictError, UsageError
 from facepipe.progress import progress
+from facepipe.reconstruct import DEFAULT_METHOD
 from facepipe.results import ask, query
 from facepipe.surveil import batch, rules, runner
 from facepipe.surveil.config import SurveilConfig
-from facepipe.surveil.publish import expire
+from facepipe.surveil.retention import expire
 from facepipe.surveil.summary import Summary
 from facepipe.volumefile import read_volume
 
@@ -122,7 +124,7 @@ def test_an_inbox_becomes_rows_images_volumes_and_meshes(surveil, inbox: Path, t
     ]
     large, small = (row for row in found if row["source"] == "two.png")
     assert (large["method"], large["low_px"]) == (None, None)
-    assert (small["method"], small["low_px"]) == ("espcn", 64)
+    assert (small["method"], small["low_px"]) == ("compact-camera", 64)
     for row in (large, small):
         assert row["thickness_px"] > 0
         volume, attributes = read_volume(archive / row["volume_path"])
@@ -250,7 +252,7 @@ def test_replaced_rows_are_never_doubled_or_missing(
     monkeypatch.setattr(Path, "replace", look_and(Path.replace))
     monkeypatch.setattr(Path, "unlink", look_and(Path.unlink))
     surveil(method="bicubic", reprocess=True)
-    assert set(map(tuple, seen)) == {(("espcn", 2),), (("bicubic", 2),)}
+    assert set(map(tuple, seen)) == {(("compact-camera", 2),), (("bicubic", 2),)}
 
 
 def test_a_question_is_asked_again_when_files_are_merged_away_meanwhile(
@@ -336,8 +338,8 @@ def test_what_a_file_is_called_does_not_hide_its_content(surveil, inbox: Path, t
 
 
 @pytest.mark.parametrize("year", [1902, 2300])
-def test_clocks_of_files_that_are_far_off(surveil, inbox: Path, tmp_path: Path, faces, year: int) -> None:
-    path = write(inbox / "a.png", canvas((faces[0], 10, 40, 130)))
+def test_clocks_of_files_that_are_far_off(surveil, inbox: Path, tmp_path: Path, year: int) -> None:
+    path = write(inbox / "a.png", canvas())
     seconds = int((datetime(year, 1, 1) - datetime(1970, 1, 1)).total_seconds())
     os.utime(path, ns=(0, seconds * 10**9))
     if path.stat().st_mtime_ns != seconds * 10**9:
@@ -441,6 +443,20 @@ def test_pixels_are_deleted_after_their_days_and_rows_stay(
     assert surveil().inputs == 0
 
 
+def test_a_clock_that_went_backwards_is_named(
+    surveil, inbox: Path, tmp_path: Path, faces, caplog: pytest.LogCaptureFixture
+) -> None:
+    write(inbox / "a.png", canvas((faces[0], 10, 40, 130)))
+    surveil()
+    now = datetime.now(UTC).replace(tzinfo=None)
+    with caplog.at_level("WARNING", "facepipe"):
+        assert expire(Archive(tmp_path / "archive"), 3, now) == 0
+        assert not caplog.messages
+        assert expire(Archive(tmp_path / "archive"), 3, now - timedelta(days=30)) == 0
+    assert "was the clock wrong" in caplog.text
+    assert len(pixels(tmp_path / "archive")) == 3
+
+
 def test_two_runs_at_once(surveil, inbox: Path, tmp_path: Path, faces) -> None:
     write(inbox / "a.png", canvas((faces[0], 10, 40, 130)))
     archive = Archive(tmp_path / "archive")
@@ -479,7 +495,8 @@ def test_killed_in_any_stage_the_archive_ends_the_same(
         process.send_signal(signal.SIGKILL)
         _, errors = process.communicate()
         assert process.returncode == -signal.SIGKILL, errors
-    surveil(wave_frames=3)
+    summary = surveil(wave_frames=3)
+    assert summary.inputs + summary.duplicates + summary.known == summary.listing.files == 5
     assert_same(archive, tmp_path / "undisturbed")
 
 
@@ -580,6 +597,35 @@ def test_the_command_line(inbox: Path, tmp_path: Path, address: str, monkeypatch
     assert "1 files: 1 new inputs" in done.output
     assert "0 faces restored; 1 no-face-detected" in done.output
     assert re.search(r"detect +1 frames", done.output)
+
+
+def test_status_and_clean_know_archives(surveil, inbox: Path, tmp_path: Path, faces) -> None:
+    write(inbox / "a.png", canvas((faces[0], 10, 40, 130)))
+    (inbox / "copy.png").write_bytes((inbox / "a.png").read_bytes())
+    write(inbox / "none.png", canvas())
+    surveil()
+    archive = Archive(tmp_path / "archive")
+    said = CliRunner().invoke(facepipe, ["status", str(archive.path)], catch_exceptions=False).output
+    assert "no run is working on it" in said
+    assert "3 files read, 2 inputs, 1 faces" in said
+    assert "1 no-face-detected" in said
+    assert str(datetime.now(UTC).year) in said
+    with archive.lock():
+        said = CliRunner().invoke(facepipe, ["status", str(archive.path)], catch_exceptions=False).output
+    assert "a run is working on it" in said
+    (archive.batches_path / "000009").mkdir()
+    said = CliRunner().invoke(facepipe, ["status", str(archive.path)], catch_exceptions=False).output
+    assert "interrupted" in said
+    before = pixels(archive.path)
+    refused = CliRunner().invoke(facepipe, ["clean", str(archive.path)])
+    assert isinstance(refused.exception, UsageError)
+    assert "--retain-days" in str(refused.exception)
+    assert pixels(archive.path) == before
+
+
+def test_the_method_is_the_same_wherever_none_is_named() -> None:
+    (option,) = (option for option in reconstruct.params if option.name == "method")
+    assert option.default == DEFAULT_METHOD == SurveilConfig.model_fields["method"].default
 
 
 def test_a_folder_with_something_else_is_no_archive(surveil, inbox: Path, tmp_path: Path) -> None:

@@ -20,7 +20,7 @@ COMMANDS = {
     "surveil": ("facepipe.cli.surveil:surveil", "Turn an inbox of images and videos into faces, each once."),
     "query": ("facepipe.cli.look:query", "Ask the tables of a run or an archive a question in SQL."),
     "report": ("facepipe.cli.look:report", "Write a run's report page."),
-    "status": ("facepipe.cli.bench:status", "Say how far a run is."),
+    "status": ("facepipe.cli.bench:status", "Say how far a run is, or what an archive holds."),
     "clean": ("facepipe.cli.bench:clean", "Delete a run's arrays and keep its tables."),
     "data": ("facepipe.cli.data:data", "Inspect data sets, synthesize faces."),
     "models": ("facepipe.cli.models:models", "List and import weights."),

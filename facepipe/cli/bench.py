@@ -83,16 +83,27 @@ def _conclude(path: Path, counts: dict[str, int]) -> None:
 @click.argument("run", type=click.Path(path_type=Path))
 @click.option("--verify", is_flag=True, help="Compare every file with its checksums, too.")
 def status(run: Path, verify: bool) -> None:
-    """Say how far a run is: units done in each stage.
+    """Say how far a run is: units done in each stage. Of an archive: what is in it.
 
     With --verify, the exit status is 1 if anything is damaged or missing; the command that made the run
     then makes that again, also where the run was complete.
     """
     from facepipe import auditing, runner
-    from facepipe.errors import FacepipeError
+    from facepipe.archive import Archive
+    from facepipe.errors import FacepipeError, UsageError
     from facepipe.progress import progress
     from facepipe.store import RunStore
 
+    if Archive(run).exists():
+        from facepipe.surveil.state import describe
+
+        if verify:
+            raise UsageError(
+                f"{run}: an archive keeps no checksums; --verify is for runs of `facepipe bench`"
+            )
+        for line in describe(Archive(run)):
+            click.echo(line)
+        return
     store = RunStore(run)
     facts = store.read_run()
     state = facts["status"]
@@ -124,8 +135,15 @@ def clean(run: Path) -> None:
 
     A run that is not complete starts its stages again.
     """
+    from facepipe.archive import Archive
+    from facepipe.errors import UsageError
     from facepipe.store import RunStore
 
+    if Archive(run).exists():
+        raise UsageError(
+            f"{run}: an archive; `facepipe surveil INBOX --out {run} --retain-days N` deletes its images, "
+            "volumes and meshes that are older and keeps the table"
+        )
     store = RunStore(run)
     store.read_run()
     with store.lock():

@@ -17,7 +17,9 @@ _PATH = click.Path(path_type=Path)
     "--format", "formats", default="glb", show_default=True, help="glb, ply, obj, stl; several by commas."
 )
 @click.option("--regressor", default="vrn-compact", show_default=True, help="The network that makes volumes.")
-@click.option("--method", default="bicubic", show_default=True, help="What restores photos below 128 px.")
+@click.option(
+    "--method", default="compact-camera", show_default=True, help="What restores faces below 128 px."
+)
 @click.option(
     "--crop",
     type=click.Choice(["auto", "face", "full"]),

@@ -25,7 +25,10 @@ def fitting_px(side: int, method: Method) -> int | None:
     for px in range(side, 0, -1):
         if method.fits(px):
             return px
-    raise SampleError("too-small", f"{side} px a side, and method {method.name!r} fits no size up to that")
+    raise SampleError(
+        "too-small",
+        f"{side} px a side, and method {method.name!r} fits no size up to that; bicubic fits every size",
+    )
 
 
 def to_network_size(crop: Image8, method: str, device: str = "cpu") -> Image8:

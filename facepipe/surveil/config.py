@@ -18,7 +18,7 @@ class SurveilConfig(BaseModel):
 
     inbox: Path = Field(description="Folder of images and videos, nested as it may be; it is only read.")
     out: Path = Field(description="Archive folder to write or to go on with.")
-    method: str = Field("espcn", description="Super-resolution of faces below 128 px.")
+    method: str = Field("compact-camera", description="Super-resolution of faces below 128 px.")
     regressor: str = Field("vrn-compact", description="Volumetric regressor.")
     backend: Backend = Field("torch", description="What runs the regressor on the CPU; openvino is faster.")
     detector: str = Field("centerface", description="Face detector.")

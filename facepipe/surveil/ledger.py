@@ -36,6 +36,7 @@ class Ledger:
         stale |= _failed(archive) if retry_failed else set()
         self._done = DigestSet(_contents(archive, stale))
         self._files = DigestSet(self._known_files(archive))
+        self._added: set[bytes] = set()
 
     def _known_files(self, archive: Archive) -> Iterator[bytes]:
         for part in archive.parts(archive.files_path):
@@ -54,10 +55,15 @@ class Ledger:
         """Whether a file is as it was when its content was read, and that content needs nothing more."""
         return file_key(file) in self._files
 
+    def is_of_this_run(self, file: InboxFile) -> bool:
+        """Whether a file was counted as done since the ledger was opened."""
+        return file_key(file) in self._added
+
     def add(self, file: InboxFile, sha256: str) -> None:
         """Count a file's content as done."""
         self._done.add(bytes.fromhex(sha256))
         self._files.add(file_key(file))
+        self._added.add(file_key(file))
 
 
 def file_key(file: InboxFile) -> bytes:

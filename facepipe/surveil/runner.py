@@ -20,7 +20,8 @@ from facepipe.surveil.batch import Show, begin, find_begun, run_batch
 from facepipe.surveil.config import SurveilConfig
 from facepipe.surveil.inbox import InboxFile, list_inbox
 from facepipe.surveil.ledger import Ledger
-from facepipe.surveil.publish import expire, finish, publish
+from facepipe.surveil.publish import finish, publish
+from facepipe.surveil.retention import expire
 from facepipe.surveil.rules import Rules, resolve_rules
 from facepipe.surveil.summary import Summary
 
@@ -109,7 +110,7 @@ class _Work:
         size_bytes = 0
         for file in list_inbox(self.config.inbox, self.config.settle_seconds, self.summary.listing):
             if self.ledger.is_known(file):
-                self.summary.known += 1
+                self.summary.known += not self.ledger.is_of_this_run(file)
                 continue
             block.append(file)
             size_bytes += file.size_bytes
