@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import multiprocessing
 import os
 import signal
 import threading
@@ -224,15 +225,23 @@ def test_a_worker_that_dies_again_in_a_bad_moment_comes_back() -> None:
 
 
 def test_workers_that_do_not_start(monkeypatch: pytest.MonkeyPatch) -> None:
-    def dying(**_: object) -> None:
-        raise RuntimeError("Nanny failed to start.")  # what Dask says when a worker is killed that early
+    others = set(multiprocessing.active_children())
+    started = lambda: set(multiprocessing.active_children()) - others  # noqa: E731
 
-    monkeypatch.setattr("facepipe.cluster.LocalCluster", dying)
-    with (
-        pytest.raises(EnvironmentTroubleError, match="local workers did not start"),
-        open_cluster("local", 1),
-    ):
+    def stop_the_first() -> None:
+        while not started():
+            time.sleep(0.01)
+        os.kill(started().pop().pid, signal.SIGSTOP)
+
+    monkeypatch.setattr("facepipe.cluster.START_TIMEOUT_S", 4)
+    threading.Thread(target=stop_the_first).start()
+    message = "local workers did not start.*repeat the command"
+    with pytest.raises(EnvironmentTroubleError, match=message), open_cluster("local", 1):
         pass
+    deadline = time.monotonic() + 20
+    while started():
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
 
 
 @pytest.mark.parametrize(

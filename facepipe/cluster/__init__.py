@@ -7,6 +7,7 @@ import os
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from multiprocessing import active_children
 from pathlib import Path
 
 import dask
@@ -22,6 +23,8 @@ from facepipe.errors import EnvironmentTroubleError, UsageError
 __all__ = ["CONFIG", "WORKER_ENVIRONMENT", "check_cluster", "connect", "open_cluster"]
 
 CONNECT_TIMEOUT = "20s"
+START_TIMEOUT_S = 120
+"""How long a local worker may take to start; without it, one that hangs then is waited for for ever."""
 
 # Dask looks 15 s after a worker's death whether one of that name is there, and gives the name up for ever if
 # it has died a second time and is just starting again. Local workers always come back.
@@ -92,20 +95,26 @@ def open_cluster(
 def _open_local(workers: int | None, memory_gb: float | None) -> Iterator[str]:
     with dask.config.set(CONFIG | _LOCAL_CONFIG), warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Port .* is already in use")
+        others = set(active_children())
         try:
             cluster = LocalCluster(
                 n_workers=workers or len(os.sched_getaffinity(0)),
                 threads_per_worker=1,
                 memory_limit="auto" if memory_gb is None else int(memory_gb * 1e9),
                 processes=True,
+                death_timeout=START_TIMEOUT_S,
                 dashboard_address="127.0.0.1:0",
                 host="127.0.0.1",
                 silence_logs=logging.CRITICAL,
             )
-        except (RuntimeError, OSError, TimeoutError) as error:
+        except (RuntimeError, OSError, TimeoutError, AssertionError) as error:
+            # Dask may fail over what it finds half started, and leaves it: a stopped process would be waited
+            # for at the end of this one.
+            for process in set(active_children()) - others:
+                process.kill()
             raise EnvironmentTroubleError(
-                f"the local workers did not start ({error}); repeat the command, with fewer --workers if "
-                "this machine cannot bear so many"
+                f"the local workers did not start ({type(error).__name__}: {error}); repeat the command, "
+                "with fewer --workers if this machine cannot bear so many"
             ) from error
         with cluster:
             yield cluster.scheduler_address
