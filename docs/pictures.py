@@ -20,7 +20,7 @@ TILE_PX = 150
 LABEL_PX = 22
 FACES = 4
 LOW_PX = 16
-METHODS = ("bilinear", "espcn")
+METHODS = ("bilinear", "compact-area")
 
 
 def main(run: Path, out: Path) -> None:
