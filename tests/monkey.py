@@ -24,7 +24,7 @@ WORKER_SIGNALS = {
 }
 DRIVER_SIGNALS = {"kill the driver": signal.SIGKILL, "end the driver": signal.SIGTERM}
 FULL_DISK = "fill the disk"
-DAMAGE = {"damage a part": "parts/**/part-*.parquet", "damage a shard": "store.zarr/**/c/**/0"}
+DAMAGE = ("damage a part", "damage a shard")
 DISTURBANCES = (*WORKER_SIGNALS, *DRIVER_SIGNALS, FULL_DISK)
 
 
@@ -133,17 +133,24 @@ class Monkey:
         self.tally.done[what] += 1
 
     def _files(self, what: str) -> list[Path]:
-        return sorted(path for path in self.run.glob(DAMAGE[what]) if path.is_file())
+        if what == "damage a part":
+            return [path for path in _walk(self.run / "parts") if path.name.startswith("part-")]
+        return [path for path in _walk(self.run / "store.zarr") if "c" in path.relative_to(self.run).parts]
 
     def _look(self) -> None:
-        for path in self.run.glob("parts/**/part-*.parquet"):
+        for path in _walk(self.run / "parts"):
             try:
                 key = (str(path.relative_to(self.run)), path.stat().st_ino)
             except FileNotFoundError:
                 continue
-            if key not in self._seen:
+            if path.name.startswith("part-") and key not in self._seen:
                 self._seen.add(key)
                 self.tally.written[key[0]] += 1
+
+
+def _walk(folder: Path) -> list[Path]:
+    """The files below a folder that may be deleted meanwhile: `Path.glob` would fail."""
+    return sorted(Path(where) / name for where, _, names in os.walk(folder) for name in names)
 
 
 def _workers_of(pid: int) -> list[psutil.Process]:
