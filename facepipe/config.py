@@ -54,10 +54,18 @@ class BenchConfig(BaseModel):
     )
     kind: str = Field("auto", description="Kind of data set; `facepipe data inspect` says which.")
     crop: Literal["full", "face", "landmarks"] = Field("full", description="Which square the networks see.")
-    degradations: tuple[str, ...] = Field(("area",), description="How images lose resolution.")
+    degradations: tuple[str, ...] = Field(
+        ("area",), description=f"How images lose resolution: {', '.join(DEGRADATIONS)}."
+    )
     low_px: tuple[int, ...] = Field((16, 32, 64), description="Sides of the low-resolution images, px.")
-    methods: tuple[str, ...] = Field(("all",), description="Super-resolution methods, 'all', file:PATH.")
-    regressors: tuple[str, ...] = Field(("vrn-compact",), description="Volumetric regressors, 'all', 'none'.")
+    methods: tuple[str, ...] = Field(
+        ("all",),
+        description="nearest, bilinear, bicubic, lanczos, names of weights (`facepipe models list`), 'all', "
+        "file:PATH.",
+    )
+    regressors: tuple[str, ...] = Field(
+        ("vrn-compact",), description="Volumetric regressors (`facepipe models list`), 'all', 'none'."
+    )
     backend: Backend = Field("torch", description="What runs regressors on the CPU; openvino is faster.")
     limit: int | None = Field(None, ge=1, description="Take only the first samples.")
     subsets: tuple[str, ...] = Field((), description="Take only these subsets of the data set.")

@@ -328,6 +328,11 @@ def test_descriptions_are_checked(tmp_path: Path, text: str) -> None:
         import_weights(save(espcn(2).state_dict(), tmp_path / "a.pth"), "a", describe=description)
 
 
+def test_a_file_that_does_not_exist_is_wrong_usage(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=r"nowhere\.pth: no such file"):
+        import_weights(tmp_path / "nowhere.pth", "a")
+
+
 def test_commands(tmp_path: Path, facepipe_home: Path) -> None:
     path = save_module(espcn(4), tmp_path / "a.pth", legacy=True)
     done = CliRunner().invoke(models, ["import", str(path), "--as", "mine-x4"])

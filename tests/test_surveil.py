@@ -186,6 +186,7 @@ def test_files_still_being_written_wait(surveil, inbox: Path, tmp_path: Path, fa
     write(inbox / "fresh.png", canvas((faces[0], 10, 40, 130)))
     summary = surveil(settle_seconds=3600)
     assert (summary.listing.unsettled, summary.listing.files) == (1, 0)
+    assert [line for line in summary.lines() if line.startswith("1 files") and "--settle-seconds" in line]
     assert not (tmp_path / "archive" / "faces.parquet").exists()
     assert surveil().inputs == 1
 

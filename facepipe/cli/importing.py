@@ -58,9 +58,12 @@ def import_weights(
         usage: fields of `vrn.usage.Usage` that replace what the file's format suggests.
 
     Raises:
-        UsageError: the name is taken or not allowed, or the description is not understood.
+        UsageError: there is no such file, the name is taken or not allowed, or the description is not
+            understood.
         WeightsError: the file is damaged, unsafe, of another kind or of an unknown architecture.
     """
+    if not file.exists():
+        raise UsageError(f"{file}: no such file; the path of a checkpoint is expected")
     target = (out or imported_folder()) / f"{check_name(name)}.safetensors"
     _check_free(name, target, overwrite=overwrite, own_folder=out is None)
     tensors, info = _recognised(file)

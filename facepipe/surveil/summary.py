@@ -90,9 +90,13 @@ class Summary:
             f"{listing.files} files: {self.inputs} new inputs, {self.duplicates} duplicates, "
             f"{self.known} known before"
         ]
-        waiting = listing.unsettled + self.unread
-        if waiting:
-            text.append(f"{waiting} files are left to the next run: still being written, or unreadable")
+        if listing.unsettled:
+            text.append(
+                f"{listing.unsettled} files changed a moment ago and may not be whole yet: left to the next "
+                "run (--settle-seconds)"
+            )
+        if self.unread:
+            text.append(f"{self.unread} files could not be read, or changed meanwhile: left to the next run")
         if listing.other:
             text.append(f"{listing.other} files passed over: of other kinds, hidden, or links")
         text += [f"not readable: {name}" for name in listing.unreadable]
