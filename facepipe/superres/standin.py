@@ -90,6 +90,7 @@ def _loaded() -> list[str]:
 
 @contextmanager
 def _stand_in() -> Iterator[None]:
+    real = {name: sys.modules.pop(name) for name in _loaded()}
     modules = [_StandIn(name) for name in _NAMES]
     for module in modules:
         module.__path__ = []  # makes it a package, so that its submodules are looked up in sys.modules
@@ -99,3 +100,4 @@ def _stand_in() -> Iterator[None]:
     finally:
         for name in _loaded():
             del sys.modules[name]
+        sys.modules.update(real)
