@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from facepipe.registry import unknown
+from facepipe.registry import named
 
 
 @dataclass(frozen=True)
@@ -45,7 +45,4 @@ def get_architecture(name: str) -> Architecture:
     Raises:
         UsageError: there is none of that name.
     """
-    for architecture in ARCHITECTURES:
-        if architecture.name == name:
-            return architecture
-    raise unknown("architecture", name, [architecture.name for architecture in ARCHITECTURES])
+    return named("architecture", name, ARCHITECTURES)

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from facepipe.conventions import NETWORK_PX
 from facepipe.errors import UsageError
-from facepipe.registry import unknown
+from facepipe.registry import named
 from facepipe.superres.base import SuperResolver
 
 
@@ -81,7 +81,4 @@ def get_interpolation(name: str) -> Interpolation:
     Raises:
         UsageError: there is none of that name.
     """
-    for interpolation in INTERPOLATIONS:
-        if interpolation.name == name:
-            return interpolation
-    raise unknown("interpolation", name, [interpolation.name for interpolation in INTERPOLATIONS])
+    return named("interpolation", name, INTERPOLATIONS)

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from facepipe.conventions import VOLUME_DEPTH, VolumeGeometry
-from facepipe.registry import unknown
+from facepipe.registry import named
 
 
 @dataclass(frozen=True)
@@ -67,7 +67,4 @@ def trainable(name: str) -> TrainableArchitecture:
     Raises:
         UsageError: there is none.
     """
-    for architecture in TRAINABLE:
-        if architecture.name == name:
-            return architecture
-    raise unknown("architecture", name, [architecture.name for architecture in TRAINABLE])
+    return named("architecture", name, TRAINABLE)
