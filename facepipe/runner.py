@@ -117,7 +117,8 @@ def _run_units(
         return StageResult()
     with connect(address) as client:
         engine = Engine(client, BenchJob(spec), store.read_run()["config"].get("unit_timeout_s"))
-        _check_placement(store, engine.placement())
+        if stage in engine.job.gpu_stages:  # earlier, workers with a GPU may not have joined yet
+            _check_placement(store, engine.placement())
         result = engine.run(units, on_progress)
     run = store.read_run()
     peaks = run.setdefault("peak_mb", {})
