@@ -13,7 +13,7 @@ import pytest
 import yaml
 from conftest import ROOT
 from inboxes import write
-from test_prefect import Prefect
+from prefect_server import Prefect
 
 from facepipe.datasets.catalog import open_dataset
 from facepipe.errors import UsageError
