@@ -1,7 +1,8 @@
 """A long run in waves: does it stay flat? `python -m benchmarks.scale [--n 20000] [--minutes 8]`.
 
-Draws small noise pictures, runs them through all stages without regressors as `facepipe bench --keep scores`
-does, wave after wave, and prints time per unit and memory of the driver and of all its workers over the run.
+Draws small noise pictures, runs them through all stages as `facepipe bench --keep scores` does, with a
+small network and no regressor, wave after wave, and prints time per unit and memory of the driver and of
+all its workers over the run.
 Stops after the minutes given, at the end of a wave, and says how far it came.
 """
 
@@ -44,18 +45,25 @@ def memory_mb() -> tuple[float, float]:
     return me.memory_info().rss / 1e6, sum(children) / 1e6
 
 
+def cpu_seconds() -> float:
+    """CPU time of this process and of all its children so far."""
+    me = psutil.Process()
+    times = [process.cpu_times() for process in [me, *me.children(recursive=True)]]
+    return sum(time.user + time.system for time in times)
+
+
 def waves_done(store: RunStore, address: str) -> Iterator[str]:
     """Do the waves one by one and say what each took."""
     for number, wave in enumerate(runner.waves(store), 1):
-        started, units, pure = time.perf_counter(), 0, 0.0
+        started, busy, units, pure = time.perf_counter(), cpu_seconds(), 0, 0.0
         for stage in STAGES[1:]:
             result = runner.run_stage(store, stage, wave, address)
             units, pure = units + result.units, pure + result.seconds
-        wall = time.perf_counter() - started
+        wall, busy = time.perf_counter() - started, cpu_seconds() - busy
         driver, workers = memory_mb()
         yield (
             f"| {number} | {units} | {1e3 * wall / units:.0f} | {1e3 * pure / units:.0f} "
-            f"| {driver:.0f} | {workers:.0f} |"
+            f"| {1e3 * busy / units:.0f} | {driver:.0f} | {workers:.0f} |"
         )
 
 
@@ -73,8 +81,8 @@ def main() -> None:
         draw(pictures, options.n)
         began = time.perf_counter()
         config = {
-            "dataset": str(pictures), "out": Path(folder, "run"), "kind": "photos", "low_px": "16,32,64",
-            "methods": "bilinear,bicubic", "regressors": "none", "keep": "scores",
+            "dataset": str(pictures), "out": Path(folder, "run"), "kind": "photos", "low_px": "32",
+            "methods": "bilinear,bicubic,espcn-x4", "regressors": "none", "keep": "scores",
             "shard_size": options.shard_size,
         }  # fmt: skip
         spec = runner.describe(make_config(config))
@@ -86,8 +94,8 @@ def main() -> None:
                 f"{options.n} pictures listed and ingested in {time.perf_counter() - began:.0f} s, ", end=""
             )
             print(f"{ingested.units} units")
-            print("| wave | units | wall, ms a unit | work, ms a unit | driver, MB | workers, MB |")
-            print("|---|---|---|---|---|---|")
+            print("| wave | units | wall, ms a unit | work, ms | CPU, ms | driver, MB | workers, MB |")
+            print("|---|---|---|---|---|---|---|")
             for line in waves_done(store, address):
                 print(line, flush=True)
                 if time.perf_counter() - began > 60 * options.minutes:
