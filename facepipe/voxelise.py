@@ -50,10 +50,11 @@ def voxelise(
     volume = np.zeros(geometry.shape, np.uint8)
     if len(triangles):
         index = np.ascontiguousarray(triangles, np.int32)
-        fixed = np.rint(grid[:, :2] * SUBPIXEL).astype(np.int64)
+        fixed = np.rint(grid[:, :2] * SUBPIXEL).astype(np.int32)
         depth = np.ascontiguousarray(grid[:, 2])
-        start, slices, signs = _crossings(fixed, depth, index, geometry.size, geometry.depth)
-        back = _first_slice(float(depth[np.unique(index)].min()), geometry.depth)
+        near = index[_reach_a_column(fixed, index, geometry.size)]
+        start, slices, signs = _crossings(fixed, depth, near, geometry.size, geometry.depth)
+        back = _first_slice(_smallest(depth, index), geometry.depth)
         _fill(start, slices, signs, back, volume)
     return volume
 
@@ -113,8 +114,33 @@ def _columns(low: int, high: int, size: int) -> tuple[int, int]:
 
 
 @numba.njit(cache=True, nogil=True)
+def _reach_a_column(fixed: NDArray[np.int32], triangles: NDArray[np.int32], size: int) -> NDArray[np.bool_]:
+    """Which triangles (T, 3) have a column's centre in their box: of a fine mesh, few."""
+    found = np.zeros(triangles.shape[0], np.bool_)
+    for t in range(triangles.shape[0]):
+        a, b, c = triangles[t, 0], triangles[t, 1], triangles[t, 2]
+        x0, x1 = _columns(
+            min(fixed[a, 0], fixed[b, 0], fixed[c, 0]), max(fixed[a, 0], fixed[b, 0], fixed[c, 0]), size
+        )
+        y0, y1 = _columns(
+            min(fixed[a, 1], fixed[b, 1], fixed[c, 1]), max(fixed[a, 1], fixed[b, 1], fixed[c, 1]), size
+        )
+        found[t] = (x0 <= x1) & (y0 <= y1)
+    return found
+
+
+@numba.njit(cache=True, nogil=True)
+def _smallest(depth: NDArray[np.float64], triangles: NDArray[np.int32]) -> float:
+    """The smallest depth of the vertices that triangles (T, 3) use."""
+    found = np.inf
+    for t in range(triangles.shape[0]):
+        found = min(found, depth[triangles[t, 0]], depth[triangles[t, 1]], depth[triangles[t, 2]])
+    return found
+
+
+@numba.njit(cache=True, nogil=True)
 def _visit(
-    fixed: NDArray[np.int64],
+    fixed: NDArray[np.int32],
     depth: NDArray[np.float64],
     triangles: NDArray[np.int32],
     size: int,
@@ -128,9 +154,9 @@ def _visit(
     half = SUBPIXEL // 2
     for t in range(triangles.shape[0]):
         a, b, c = triangles[t, 0], triangles[t, 1], triangles[t, 2]
-        ax, ay = fixed[a, 0], fixed[a, 1]
-        bx, by = fixed[b, 0], fixed[b, 1]
-        cx, cy = fixed[c, 0], fixed[c, 1]
+        ax, ay = np.int64(fixed[a, 0]), np.int64(fixed[a, 1])
+        bx, by = np.int64(fixed[b, 0]), np.int64(fixed[b, 1])
+        cx, cy = np.int64(fixed[c, 0]), np.int64(fixed[c, 1])
         area = (bx - ax) * (cy - ay) - (by - ay) * (cx - ax)
         if area == 0:
             continue
@@ -159,7 +185,7 @@ def _visit(
 
 @numba.njit(cache=True, nogil=True)
 def _crossings(
-    fixed: NDArray[np.int64],
+    fixed: NDArray[np.int32],
     depth: NDArray[np.float64],
     triangles: NDArray[np.int32],
     size: int,
@@ -187,9 +213,14 @@ def _fill(
     back: int,
     volume: NDArray[np.uint8],
 ) -> None:
-    """Fill each column where its winding number differs from zero, closed at the slice `back`."""
+    """Fill each column where its winding number differs from zero, closed at the slice `back`.
+
+    Where a column goes in or out is marked first; what lies between is then filled slice by slice, as
+    slices lie in memory.
+    """
     slice_count, size = volume.shape[0], volume.shape[2]
     change = np.zeros(slice_count + 1, np.int32)
+    top, bottom, lowest, highest = size, 0, slice_count, 0
     for at in range(size * size):
         first, last = start[at], start[at + 1]
         if first == last:
@@ -205,8 +236,15 @@ def _fill(
         if total != 0:
             low, high = min(low, back), max(high, back)
         winding = 0
-        for k in range(low, min(high, slice_count)):
+        for k in range(low, min(high, slice_count - 1) + 1):
+            before = winding
             winding += change[k]
-            if winding != 0:
+            if (winding != 0) != (before != 0):
                 volume[k, y, x] = 255
         change[low : high + 1] = 0
+        top, bottom = min(top, y), max(bottom, y + 1)
+        lowest, highest = min(lowest, low), max(highest, high)
+    for k in range(lowest + 1, min(highest + 1, slice_count)):
+        for y in range(top, bottom):
+            for x in range(size):
+                volume[k, y, x] ^= volume[k - 1, y, x]

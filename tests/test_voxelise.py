@@ -88,13 +88,18 @@ def test_agrees_with_an_independent_library():
     assert agree.mean() >= 0.999
 
 
-def test_edges_through_pixel_centres_fill_like_any_other():
+@pytest.mark.parametrize("cuts", [0, 5], ids=["coarse", "finer than the grid"])
+@pytest.mark.parametrize(("depth_px", "slices"), [(12, 12), (198, 198), (200, 200), (400, 200)])
+def test_edges_through_pixel_centres_fill_like_any_other(cuts, depth_px, slices):
     """A box whose faces, edges and diagonals run through voxel centres: half-open, hence exact counts."""
-    box = trimesh.creation.box(extents=(20, 30, 12))
+    box = trimesh.creation.box(extents=(20, 30, depth_px))
+    for _ in range(cuts):
+        box = box.subdivide()
     volume = voxelise(
         box.vertices + np.array([64.5, 60.5, 0]), box.faces, VolumeGeometry(spacing=(1.0, 1.0, 1.0))
     )
-    assert (volume > 0).sum() == 20 * 30 * 12
+    assert (volume > 0).sum() == 20 * 30 * slices
+    assert (volume > 0).any((1, 2)).sum() == slices
 
 
 def test_a_fan_of_slivers_around_a_pixel_centre_is_watertight():
