@@ -15,8 +15,9 @@ from benchmarks.measure import Row, compare, require
 from facepipe.conventions import NETWORK_PX
 from facepipe.degrade import degrade
 from facepipe.images import read_image
-from facepipe.superres.espcn import espcn_from
+from facepipe.superres.espcn import Espcn
 from facepipe.superres.methods import get_method
+from facepipe.superres.resolver import network_from
 from facepipe.weights import find_weights
 
 TARGETS = {2: 12.0, 4: 35.0}
@@ -47,7 +48,7 @@ def _row(scale: int, rounds: int) -> Row:
         raise RuntimeError(f"the weights espcn-x{scale} are missing")
     with TemporaryDirectory() as folder:
         checkpoint = Path(folder, "whole.pth")
-        torch.save(espcn_from(file), checkpoint)
+        torch.save(network_from(Espcn, file), checkpoint)
         pictures = [Path(folder, f"{i:02d}.png") for i in range(len(references()))]
         for picture, image in zip(pictures, references(), strict=True):
             Image.fromarray(degrade(image, "area", low_px, 0, "")).save(picture)

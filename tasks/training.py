@@ -12,8 +12,8 @@ from prefect.artifacts import create_markdown_artifact, create_progress_artifact
 from tasks.stages import SECONDS_BETWEEN_UPDATES, relayed_logs
 
 if TYPE_CHECKING:
+    from facepipe.training.trainer import Row
     from facepipe.vrn.plan import TrainingPlan
-    from facepipe.vrn.train import Row
 
 
 @task
@@ -24,7 +24,7 @@ def train_regressor(plan: TrainingPlan, out: Path, init: str | None, device: str
     from facepipe.vrn.train import Setting
 
     initial = open_regressor(init).file if init else None
-    setting = Setting(out / f"{plan.name}.checkpoint", device, workers)
+    setting = Setting(out / f"{plan.name}.checkpoint", device, workers=workers)
     with relayed_logs() as log:
         shown = _Progress(plan.name)
         described = {"command": f"flow train-regressor, {plan}", "device": device}

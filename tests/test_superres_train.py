@@ -30,7 +30,8 @@ from facepipe.superres.material import (
 from facepipe.superres.methods import resolve_methods
 from facepipe.superres.plan import TrainingPlan
 from facepipe.superres.session import initial_tensors
-from facepipe.superres.train import Setting, Trainer
+from facepipe.superres.train import Trainer
+from facepipe.training.trainer import Setting
 from facepipe.weights import load_tensors, open_weights
 
 PLAN = TrainingPlan("toy-x4", "compact", scale=4, degradation="area", steps=6, batch=2, seed=3)

@@ -21,12 +21,13 @@ from facepipe.errors import EnvironmentTroubleError, UsageError, WeightsError
 from facepipe.faces.factory import sample
 from facepipe.faces.seeds import part_of
 from facepipe.schema import TRAINING
+from facepipe.training.trainer import Row
 from facepipe.vrn import examples
 from facepipe.vrn import train as training
 from facepipe.vrn.examples import Recipe, blocks, make_block
-from facepipe.vrn.plan import WARM_UP_STEPS, TrainingPlan
+from facepipe.vrn.plan import TrainingPlan
 from facepipe.vrn.regressors import open_regressor
-from facepipe.vrn.train import Row, Setting, Trainer
+from facepipe.vrn.train import Setting, Trainer
 from facepipe.vrn.validation import make_validation_faces
 from facepipe.weights import load_tensors
 
@@ -101,7 +102,7 @@ def test_the_loss_falls_on_a_batch_seen_again_and_again(tmp_path: Path) -> None:
 def test_the_rate_rises_then_falls(tmp_path: Path) -> None:
     trainer = Trainer(replace(PLAN, steps=1000, learning_rate=1.0), _setting(tmp_path))
     rates = []
-    for trainer.step in (0, WARM_UP_STEPS - 1, 500, 1000):
+    for trainer.step in (0, Trainer.schedule.warm_up_steps - 1, 500, 1000):
         rates.append(trainer.rate())
     falling = 0.02 + 0.98 * 0.5 * (1 + np.cos(np.pi * 0.099))
     np.testing.assert_allclose(rates, [0.01, falling, 0.51, 0.02], rtol=1e-6)

@@ -7,33 +7,34 @@ from typing import TYPE_CHECKING
 
 import click
 
+from facepipe.cli.train_options import (
+    arch_option,
+    command_of,
+    hardware,
+    length_options,
+    place_options,
+    say_files,
+)
 from facepipe.degrade import DEGRADATIONS
 from facepipe.progress import share_progress
 from facepipe.superres.architectures import ARCHITECTURES, get_architecture
 from facepipe.superres.plan import SCALES, TrainingPlan
 
 if TYPE_CHECKING:
-    from facepipe.superres.train import Row
+    from facepipe.training.trainer import Row
 
 PRECISIONS = ("auto", "bf16", "fp32")
 
 
 @click.command()
-@click.option(
-    "--arch",
-    type=click.Choice([architecture.name for architecture in ARCHITECTURES]),
-    default="espcn",
-    show_default=True,
-    help="Network.",
-)
+@arch_option([architecture.name for architecture in ARCHITECTURES], "espcn")
 @click.option(
     "--scale", type=click.Choice([str(scale) for scale in SCALES]), required=True, help="Enlargement factor."
 )
 @click.option(
     "--degradation", type=click.Choice(list(DEGRADATIONS)), default="area", show_default=True, help="To undo."
 )
-@click.option("--steps", type=int, default=0, help="Optimiser steps.")
-@click.option("--minutes", type=float, default=0.0, help="Training time, instead of --steps.")
+@length_options
 @click.option("--batch", type=int, default=16, show_default=True, help="Patches a step.")
 @click.option("--patch-px", type=int, default=24, show_default=True, help="Largest side of a patch.")
 @click.option("--learning-rate", type=float, help="Of Adam, at the start.  [default: the network's own]")
@@ -52,8 +53,7 @@ PRECISIONS = ("auto", "bf16", "fp32")
     "--evaluate", type=click.Path(path_type=Path), multiple=True, help="Folder of photos to measure on only."
 )
 @click.option("--as", "name", help="Name of the weights.  [default: ARCH-DEGRADATION-xSCALE]")
-@click.option("--out", type=click.Path(path_type=Path), required=True, help="Folder for weights and state.")
-@click.option("--threads", type=int, default=1, show_default=True, help="Threads of torch.")
+@place_options
 @click.option("--device", default="cpu", show_default=True, help="Device of torch.")
 def superres(
     arch: str,
@@ -86,21 +86,21 @@ def superres(
     from facepipe.superres.material import load_material, read_folder
     from facepipe.superres.methods import open_network
     from facepipe.superres.session import train_weights
-    from facepipe.superres.train import Setting
+    from facepipe.training.trainer import Setting
 
     initial = open_network(init).file if init else None
     architecture = get_architecture(arch)
     plan = TrainingPlan(
         name or f"{arch}-{degradation}-x{scale}",
         arch,
-        int(scale),
-        degradation,
         steps,
         minutes,
         batch,
-        patch_px,
-        learning_rate or architecture.learning_rate,
+        architecture.learning_rate if learning_rate is None else learning_rate,
         seed,
+        scale=int(scale),
+        degradation=degradation,
+        patch_px=patch_px,
         bf16=architecture.bf16 if precision == "auto" else precision == "bf16",
         initial_sha256=initial.sha256 if initial else "",
     )
@@ -112,7 +112,7 @@ def superres(
         "command": _command(
             plan, initial.info.name if initial else None, photographs is not None, faces is not None
         ),
-        "device": f"{device}, {threads} thread{'s' if threads > 1 else ''}",
+        "device": hardware(device, threads),
     }
     setting = Setting(out / f"{plan.name}.checkpoint", device)
     with share_progress(plan.steps, plan.minutes) as tell:
@@ -124,7 +124,7 @@ def superres(
             f"{data}: PSNR {figures['psnr_db']} dB, gain over bicubic {figures['gain_db']} dB, "
             f"SSIM {figures['gain_ssim']}"
         )
-    click.echo(f"{file.path}\n{file.path.with_suffix('.md')}\n{setting.history}")
+    say_files(file.path, setting.history)
 
 
 def _report(row: Row) -> None:
@@ -135,11 +135,6 @@ def _report(row: Row) -> None:
 
 
 def _command(plan: TrainingPlan, init: str | None, photographs: bool, faces: bool) -> str:
-    length = f"--steps {plan.steps}" if plan.steps else f"--minutes {plan.minutes:g}"
-    return (
-        f"facepipe train superres --as {plan.name} --arch {plan.arch} --scale {plan.scale} "
-        f"--degradation {plan.degradation} {length} --batch {plan.batch} --patch-px {plan.patch_px} "
-        f"--learning-rate {plan.learning_rate:g} --seed {plan.seed} "
-        f"--precision {'bf16' if plan.bf16 else 'fp32'}{f' --init {init}' if init else ''}"
-        f"{' --photographs PHOTOGRAPHS' if photographs else ''}{' --faces FACES' if faces else ''}"
-    )
+    own = f"--scale {plan.scale} --degradation {plan.degradation} --patch-px {plan.patch_px}"
+    folders = f"{' --photographs PHOTOGRAPHS' if photographs else ''}{' --faces FACES' if faces else ''}"
+    return command_of("superres", plan, own, init) + folders

@@ -9,38 +9,46 @@ from typing import TYPE_CHECKING, cast
 
 import click
 
+from facepipe.cli.train_options import (
+    arch_option,
+    command_of,
+    hardware,
+    length_options,
+    place_options,
+    say_files,
+)
 from facepipe.progress import share_progress
 from facepipe.vrn.architectures import TRAINABLE
 from facepipe.weights import sparkline
 
 if TYPE_CHECKING:
+    from facepipe.training.trainer import Row
     from facepipe.vrn.plan import TrainingPlan
-    from facepipe.vrn.train import Row
 
 PRECISIONS = ("bf16", "fp32")
 
 
 @click.command()
-@click.option(
-    "--arch",
-    type=click.Choice([architecture.name for architecture in TRAINABLE]),
-    default="compact",
-    show_default=True,
-    help="Network.",
-)
-@click.option("--steps", type=int, default=0, help="Optimiser steps.")
-@click.option("--minutes", type=float, default=0.0, help="Training time, instead of --steps.")
+@arch_option([architecture.name for architecture in TRAINABLE], "compact")
+@length_options
 @click.option("--batch", type=int, default=16, show_default=True, help="Examples a step.")
 @click.option("--learning-rate", type=float, default=1e-3, show_default=True, help="Of AdamW, at most.")
 @click.option("--seed", type=int, default=0, show_default=True, help="Of weights, faces and draws.")
 @click.option("--init", metavar="NAME|FILE", help="Weights to start from.")
-@click.option("--views", type=int, default=4, show_default=True, help="Examples made of each face.")
+@click.option(
+    "--views", type=click.IntRange(min=1), default=4, show_default=True, help="Examples made of each face."
+)
 @click.option("--low-resolution", is_flag=True, help="Train on pictures of low resolutions.")
 @click.option("--precision", type=click.Choice(PRECISIONS), default="bf16", show_default=True)
 @click.option("--as", "name", help="Name of the weights.  [default: vrn-ARCH or vrn-ARCH-lowres]")
-@click.option("--out", type=click.Path(path_type=Path), required=True, help="Folder for weights and state.")
-@click.option("--threads", type=int, default=1, show_default=True, help="Threads of torch.")
-@click.option("--workers", type=int, default=1, show_default=True, help="Processes that make faces.")
+@place_options
+@click.option(
+    "--workers",
+    type=click.IntRange(min=0),
+    default=1,
+    show_default=True,
+    help="Processes that make faces; 0 makes them between the steps.",
+)
 @click.option("--device", default="auto", show_default=True, help="Device of torch.")
 def vrn(
     arch: str,
@@ -96,16 +104,16 @@ def vrn(
     torch.set_num_threads(threads)
     with join_ranks(device) as (ranks, own_device):
         plan = replace(plan, ranks=ranks.count)
-        setting = Setting(out / f"{plan.name}.checkpoint", own_device, workers, ranks=ranks)
+        setting = Setting(out / f"{plan.name}.checkpoint", own_device, workers=workers, ranks=ranks)
         described = {
             "command": _command(plan, initial.info.name if initial else None),
-            "device": f"{device}, {threads} thread{'s' if threads > 1 else ''}",
+            "device": hardware(device, threads),
         }
         shown = (plan.steps, plan.minutes) if ranks.first else (0, 0.0)
         with share_progress(*shown) as tell:
             file = train_weights(plan, setting, out, initial, described, tell, _reporter())
         if file is not None:
-            click.echo(f"{file.path}\n{file.path.with_suffix('.md')}\n{setting.history}")
+            say_files(file.path, setting.history)
 
 
 def _reporter() -> Callable[[Row], None]:
@@ -124,11 +132,6 @@ def _reporter() -> Callable[[Row], None]:
 
 
 def _command(plan: TrainingPlan, init: str | None) -> str:
-    length = f"--steps {plan.steps}" if plan.steps else f"--minutes {plan.minutes:g}"
     launcher = f"torchrun --nproc-per-node {plan.ranks} --no-python " if plan.ranks > 1 else ""
-    return (
-        f"{launcher}facepipe train vrn --as {plan.name} --arch {plan.arch} {length} --batch {plan.batch} "
-        f"--learning-rate {plan.learning_rate:g} --seed {plan.seed} --views {plan.views} "
-        f"{'--low-resolution ' if plan.low_resolution else ''}"
-        f"--precision {'bf16' if plan.bf16 else 'fp32'}{f' --init {init}' if init else ''}"
-    )
+    own = f"--views {plan.views}{' --low-resolution' if plan.low_resolution else ''}"
+    return launcher + command_of("vrn", plan, own, init)

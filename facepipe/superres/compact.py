@@ -13,10 +13,8 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from facepipe.conventions import NETWORK_PX
-from facepipe.errors import UsageError
-from facepipe.inference import load_module, open_device, run_batched
-from facepipe.weights import WeightsFile, load_tensors
+from facepipe.inference import run_batched
+from facepipe.superres.resolver import WeightsResolver
 
 CHANNELS = 3
 
@@ -92,40 +90,12 @@ def to_rgb(images: NDArray[np.uint8]) -> torch.Tensor:
     return torch.from_numpy(images).permute(0, 3, 1, 2).float() / 255
 
 
-class CompactResolver:
-    """A loaded Compact network.
+class CompactResolver(WeightsResolver):
+    """A loaded Compact network."""
 
-    Args:
-        file: weights whose architecture is 'compact'.
-        device: a torch device.
+    network_class = Compact
 
-    Raises:
-        WeightsError: the file is damaged or does not fit the architecture.
-        UsageError: the device does not exist.
-    """
-
-    def __init__(self, file: WeightsFile, device: str = "cpu") -> None:
-        self._file = file
-        self._device_name = device
-        self._device = open_device(device)
-        network = Compact(**file.info.arguments)
-        load_module(network, load_tensors(file.path), str(file.path))
-        self._scale = network.scale
-        self._network = network.to(self._device)
-
-    def __reduce__(self) -> tuple[type[CompactResolver], tuple[WeightsFile, str]]:
-        """Pickle as the file to load: processes load their own weights."""
-        return CompactResolver, (self._file, self._device_name)
-
-    def __call__(self, lowres: NDArray[np.uint8]) -> NDArray[np.uint8]:
-        """Restore uint8 RGB (N, h, h, 3) to uint8 RGB (N, 128, 128, 3), h = 128 / scale."""
-        side = NETWORK_PX // self._scale
-        if lowres.shape[1:] != (side, side, 3):
-            raise UsageError(
-                f"{self._file.info.name} restores images of {side} px, and was given shape {lowres.shape}"
-            )
-        if not len(lowres):
-            return np.empty((0, NETWORK_PX, NETWORK_PX, 3), np.uint8)
+    def _restore(self, lowres: NDArray[np.uint8]) -> NDArray[np.uint8]:
         return run_batched(self._forward, lowres, self._device)
 
     def _forward(self, lowres: torch.Tensor) -> torch.Tensor:

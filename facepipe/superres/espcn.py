@@ -16,9 +16,8 @@ from PIL import Image
 from torch import nn
 
 from facepipe.conventions import NETWORK_PX
-from facepipe.errors import UsageError
-from facepipe.inference import load_module, open_device, run_batched
-from facepipe.weights import WeightsFile, load_tensors
+from facepipe.inference import run_batched
+from facepipe.superres.resolver import WeightsResolver
 
 Quantise = Literal["round", "truncate"]
 
@@ -69,41 +68,13 @@ def to_luma(images: NDArray[np.uint8]) -> torch.Tensor:
     return torch.from_numpy(luma.astype(np.float32)) / 255
 
 
-class EspcnResolver:
-    """A loaded ESPCN.
+class EspcnResolver(WeightsResolver):
+    """A loaded ESPCN."""
 
-    Args:
-        file: weights whose architecture is 'espcn'.
-        device: a torch device.
+    network_class = Espcn
 
-    Raises:
-        WeightsError: the file is damaged or does not fit the architecture.
-        UsageError: the device does not exist.
-    """
-
-    def __init__(self, file: WeightsFile, device: str = "cpu") -> None:
-        self._file = file
-        self._device_name = device
-        self._device = open_device(device)
-        network = espcn_from(file)
-        self._scale = network.scale
-        self._half = 0.5 if network.quantise == "round" else 0.0
-        self._network = network.to(self._device)
-
-    def __reduce__(self) -> tuple[type[EspcnResolver], tuple[WeightsFile, str]]:
-        """Pickle as the file to load: processes load their own weights."""
-        return EspcnResolver, (self._file, self._device_name)
-
-    def __call__(self, lowres: NDArray[np.uint8]) -> NDArray[np.uint8]:
-        """Restore uint8 RGB (N, h, h, 3) to uint8 RGB (N, 128, 128, 3), h = 128 / scale."""
-        side = NETWORK_PX // self._scale
-        if lowres.shape[1:] != (side, side, 3):
-            raise UsageError(
-                f"{self._file.info.name} restores images of {side} px, and was given shape {lowres.shape}"
-            )
+    def _restore(self, lowres: NDArray[np.uint8]) -> NDArray[np.uint8]:
         restored = np.empty((len(lowres), NETWORK_PX, NETWORK_PX, 3), np.uint8)
-        if not len(lowres):
-            return restored
         colours = [Image.fromarray(image).convert("YCbCr") for image in lowres]
         luma = np.stack([np.asarray(colour)[None, :, :, 0] for colour in colours])
         enlarged = run_batched(self._forward, luma, self._device)
@@ -114,16 +85,6 @@ class EspcnResolver:
         return restored
 
     def _forward(self, luma: torch.Tensor) -> torch.Tensor:
+        half = 0.5 if self._network.quantise == "round" else 0.0
         grey_levels = self._network(luma.float() / 255) * 255
-        return (grey_levels + self._half).clamp(0, 255).to(torch.uint8)
-
-
-def espcn_from(file: WeightsFile) -> Espcn:
-    """Build the network of a weights file.
-
-    Raises:
-        WeightsError: the file is damaged or does not fit the architecture.
-    """
-    network = Espcn(**file.info.arguments)
-    load_module(network, load_tensors(file.path), str(file.path))
-    return network
+        return (grey_levels + half).clamp(0, 255).to(torch.uint8)

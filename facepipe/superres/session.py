@@ -11,7 +11,8 @@ from facepipe.superres.build import build_resolver, get_builder
 from facepipe.superres.evaluate import compare, make_pairs
 from facepipe.superres.material import FACE_SHARE, Image8, Material
 from facepipe.superres.plan import TrainingPlan
-from facepipe.superres.train import Row, Setting, Trainer
+from facepipe.superres.train import Trainer
+from facepipe.training.trainer import Row, Setting
 from facepipe.weights import Tensors, WeightsFile, load_tensors, model_card
 
 NOT_FIT_FOR = (

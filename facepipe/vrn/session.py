@@ -6,9 +6,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from facepipe.training.trainer import Row
 from facepipe.vrn.initial import initial_tensors
 from facepipe.vrn.plan import TrainingPlan
-from facepipe.vrn.train import Row, Setting, Trainer
+from facepipe.vrn.train import Setting, Trainer
 from facepipe.weights import CURVE, WeightsFile, model_card
 
 NOT_FIT_FOR = (

@@ -1,0 +1,72 @@
+"""What the commands that train have in common: options, and how they tell what they did."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import click
+
+from facepipe.training.plan import Plan
+
+Decorator = Callable[[Callable], Callable]
+
+
+def _all_of(*options: Decorator) -> Decorator:
+    def decorate(command: Callable) -> Callable:
+        for option in reversed(options):
+            command = option(command)
+        return command
+
+    return decorate
+
+
+length_options = _all_of(
+    click.option("--steps", type=int, default=0, help="Optimiser steps."),
+    click.option("--minutes", type=float, default=0.0, help="Training time, instead of --steps."),
+)
+"""How long is trained."""
+
+place_options = _all_of(
+    click.option(
+        "--out", type=click.Path(path_type=Path), required=True, help="Folder for weights and state."
+    ),
+    click.option(
+        "--threads", type=click.IntRange(min=1), default=1, show_default=True, help="Threads of torch."
+    ),
+)
+"""Where is trained."""
+
+
+def arch_option(names: Sequence[str], default: str) -> Decorator:
+    """The network to train."""
+    return click.option(
+        "--arch", type=click.Choice(names), default=default, show_default=True, help="Network."
+    )
+
+
+def command_of(kind: str, plan: Plan, own: str, init: str | None) -> str:
+    """The command that trains by a plan, for model cards.
+
+    Args:
+        kind: of network, as `facepipe train` calls it.
+        plan: what it trains.
+        own: the options that only this kind has.
+        init: name of the weights that it starts from.
+    """
+    length = f"--steps {plan.steps}" if plan.steps else f"--minutes {plan.minutes:g}"
+    return (
+        f"facepipe train {kind} --as {plan.name} --arch {plan.arch} {own} {length} --batch {plan.batch} "
+        f"--learning-rate {plan.learning_rate:g} --seed {plan.seed} "
+        f"--precision {'bf16' if plan.bf16 else 'fp32'}{f' --init {init}' if init else ''}"
+    )
+
+
+def hardware(device: str, threads: int) -> str:
+    """What was trained on, for model cards."""
+    return f"{device}, {threads} thread{'s' if threads > 1 else ''}"
+
+
+def say_files(weights: Path, history: Path) -> None:
+    """Print the files of a training that is over: weights, card, loss curve."""
+    click.echo(f"{weights}\n{weights.with_suffix('.md')}\n{history}")

@@ -1,0 +1,1 @@
+"""What every training does, whatever it trains."""
