@@ -20,15 +20,11 @@ from facepipe.registry import unknown
 from facepipe.store import write_atomically
 from facepipe.superres.fitting import to_network_size
 from facepipe.superres.methods import get_method
-from facepipe.volume import SurfaceMesh, largest_part, surface
+from facepipe.volume import SurfaceMesh, display_surface
 from facepipe.vrn.regressors import WeightsRegressor, get_regressor, known_regressors
 
 DEFAULT_REGRESSOR = "vrn-compact"
 DEFAULT_METHOD = "compact-camera"
-
-SMOOTHING_PX = 0.8
-"""Sigma of the smoothing of occupancy for display, reference pixels: slices are regressed one by one,
-and without it the surface shows them as terraces."""
 
 CropMode = Literal["auto", "face", "full"]
 """What is reconstructed of a photo: 'face' the part around a detected face, 'full' all of it, 'auto' the face
@@ -93,7 +89,7 @@ def reconstruct_image(
     found = _regressor(regressor)
     volume = found.build()(to_network_size(square, method)[None])[0]
     try:
-        mesh = largest_part(surface(volume, found.geometry, smoothing_px=SMOOTHING_PX))
+        mesh = display_surface(volume, found.geometry)
     except SampleError as error:
         raise SampleError("no-face", f"{regressor} found no face: its volume is empty") from error
     return Reconstruction(mesh, photo_colours(mesh.vertices, square), square)

@@ -25,6 +25,10 @@ from facepipe.loops import foremost_inside, normal_sums
 SURFACE_LEVEL = 127.5
 """Occupancy of the surface. Not an integer: levels that voxels attain exactly leave holes."""
 
+DISPLAY_SMOOTHING_PX = 0.8
+"""Sigma of the smoothing of occupancy for display, reference pixels: slices are regressed one by one,
+and without it the surface shows them as terraces."""
+
 Box = tuple[slice, slice, slice]
 
 
@@ -171,6 +175,15 @@ def largest_part(mesh: SurfaceMesh) -> SurfaceMesh:
     renumbered = np.cumsum(kept, dtype=np.int32) - 1
     triangles = renumbered[mesh.triangles[kept[mesh.triangles[:, 0]]]]
     return SurfaceMesh(mesh.vertices[kept], triangles, mesh.normals[kept])
+
+
+def display_surface(volume: NDArray[np.uint8], geometry: VolumeGeometry) -> SurfaceMesh:
+    """The surface of a volume (D, H, W) as it is shown: smoothed, and without specks.
+
+    Raises:
+        SampleError: empty-volume.
+    """
+    return largest_part(surface(volume, geometry, smoothing_px=DISPLAY_SMOOTHING_PX))
 
 
 def _padded(

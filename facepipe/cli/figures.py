@@ -10,7 +10,7 @@ import click
 
 from facepipe.errors import UsageError
 from facepipe.metrics.intervals import Mean, plain, text
-from facepipe.weights import WeightsFile, load_tensors, model_card, save_weights
+from facepipe.weights import WeightsFile, load_tensors, save_weights, write_card
 
 Tables = Mapping[str, Mapping[str, Mean]]
 """Means by figure, by what they are over."""
@@ -32,8 +32,7 @@ def record_figures(file: WeightsFile, title: str | None, tables: Tables) -> None
         return
     figures = {f"{title}, {name}": text(means) for name, means in tables.items()}
     info = replace(file.info, figures={**file.info.figures, **figures})
-    written = save_weights(file.path, load_tensors(file.path), info)
-    written.path.with_suffix(".md").write_text(model_card(written), encoding="utf-8")
+    write_card(save_weights(file.path, load_tensors(file.path), info))
 
 
 def show(tables: Tables, *, as_json: bool) -> None:

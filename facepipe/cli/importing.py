@@ -24,12 +24,12 @@ from facepipe.weights import (
     is_torch7,
     is_weights,
     load_tensors,
-    model_card,
     open_weights,
     read_foreign,
     read_torch7,
     save_weights,
     shipped_folder,
+    write_card,
 )
 
 DESCRIBABLE = ("degradation", "licence", "source", "training", "figures", "geometry")
@@ -78,7 +78,7 @@ def import_weights(
     if usage:
         about["usage"] = _usage(info, usage)
     written = save_weights(target, tensors, replace(info, name=name, **about))
-    target.with_suffix(".md").write_text(model_card(written), encoding="utf-8")
+    write_card(written)
     return written
 
 

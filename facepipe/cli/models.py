@@ -22,6 +22,7 @@ from facepipe.weights import (
     listed,
     model_card,
     open_weights,
+    write_card,
 )
 
 
@@ -53,10 +54,9 @@ def list_command(as_json: bool) -> None:
 def show_command(name: str, write: bool) -> None:
     """Print the model card of weights: what they are, how they were trained, and how good they are."""
     file = _file_of(name)
-    card = model_card(file)
-    click.echo(card, nl=False)
+    click.echo(model_card(file), nl=False)
     if write:
-        file.path.with_suffix(".md").write_text(card, encoding="utf-8")
+        write_card(file)
 
 
 def _file_of(name: str) -> WeightsFile:

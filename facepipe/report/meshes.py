@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from facepipe.conventions import NETWORK_PX, VolumeGeometry
-from facepipe.volume import SurfaceMesh, coarsen, largest_part, surface
+from facepipe.volume import SurfaceMesh, coarsen, display_surface
 
 STEPS_PER_PX = 32
 Z_OFFSET_PX = NETWORK_PX / 2
@@ -23,8 +23,6 @@ Z_OFFSET_PX = NETWORK_PX / 2
 
 VOXEL_PX = 2.0
 """Side of the averaged voxels that a page's meshes are made of, reference pixels."""
-
-SMOOTHING_PX = 0.8
 
 
 class PackedMesh(TypedDict):
@@ -41,8 +39,7 @@ def light_mesh(volume: NDArray[np.uint8], geometry: VolumeGeometry) -> SurfaceMe
     Raises:
         SampleError: empty-volume.
     """
-    small, coarse = coarsen(volume, geometry, VOXEL_PX)
-    return largest_part(surface(small, coarse, smoothing_px=SMOOTHING_PX))
+    return display_surface(*coarsen(volume, geometry, VOXEL_PX))
 
 
 def pack(mesh: SurfaceMesh) -> PackedMesh:

@@ -6,6 +6,7 @@ import math
 
 from facepipe.conventions import NETWORK_PX
 from facepipe.errors import WeightsError
+from facepipe.superres.architectures import get_architecture
 from facepipe.weights import Tensors, WeightsInfo
 
 _ESPCN_SHAPES = {
@@ -44,6 +45,6 @@ def recognise_superres(tensors: Tensors, name: str) -> tuple[dict, WeightsInfo] 
         # Checkpoints of this form come with a script that truncates luma to uint8.
         arguments={"scale": scale, "quantise": "truncate"},
         scale=scale,
-        colour="Y in 0..1 through the network, Cb and Cr by Pillow's bicubic",
+        colour=get_architecture("espcn").colour,
     )
     return dict(tensors), info

@@ -13,7 +13,7 @@ from facepipe.superres.material import FACE_SHARE, Image8, Material
 from facepipe.superres.plan import TrainingPlan
 from facepipe.superres.train import Trainer
 from facepipe.training.trainer import Row, Setting
-from facepipe.weights import Tensors, WeightsFile, load_tensors, model_card
+from facepipe.weights import Tensors, WeightsFile, load_tensors, write_card
 
 NOT_FIT_FOR = (
     "telling who somebody is: what it adds is what is likely, not what was there; undoing a degradation "
@@ -103,5 +103,5 @@ def train_weights(
         for name, images in sets.items()
     }
     file = trainer.save_weights(folder, training, figures)
-    file.path.with_suffix(".md").write_text(model_card(file), encoding="utf-8")
+    write_card(file)
     return file

@@ -16,14 +16,13 @@ from facepipe.conventions import NETWORK_PX
 from facepipe.degrade import degrade, make_reference
 from facepipe.errors import SampleError
 from facepipe.mesh import encode, photo_colours
-from facepipe.reconstruct import SMOOTHING_PX
 from facepipe.store import write_atomically
 from facepipe.superres.fitting import fitting_px
 from facepipe.superres.methods import get_method
 from facepipe.surveil.blame import attempt
 from facepipe.surveil.quality import surface_thickness_px
 from facepipe.surveil.rules import Rules
-from facepipe.volume import largest_part, surface
+from facepipe.volume import display_surface
 from facepipe.volumefile import SUFFIX, read_volume, write_volume
 from facepipe.vrn.regressors import get_regressor
 
@@ -177,7 +176,7 @@ def _export(restored: Row, cut: Row, rules: Rules, places: Places) -> Row:
         write_atomically(picture, png.tobytes(), private=True)
         result = {"image_path": places.relative(picture), "volume_path": places.relative(path)}
     try:
-        mesh = largest_part(surface(volume, geometry, smoothing_px=SMOOTHING_PX))
+        mesh = display_surface(volume, geometry)
     except SampleError:
         detail = f"{rules.regressor} made an empty volume"
         return result | {"reason": "empty-volume", "detail": detail}

@@ -10,7 +10,7 @@ from facepipe.training.trainer import Row
 from facepipe.vrn.initial import initial_tensors
 from facepipe.vrn.plan import TrainingPlan
 from facepipe.vrn.train import Setting, Trainer
-from facepipe.weights import CURVE, WeightsFile, model_card
+from facepipe.weights import CURVE, WeightsFile, write_card
 
 NOT_FIT_FOR = (
     "telling people apart, measuring a head in millimetres, anything behind the face part (brow to chin, in "
@@ -65,7 +65,7 @@ def train_weights(
     if initial is not None:
         training["started_from"] = f"{initial.info.name}, sha256 {initial.sha256}"
     file = trainer.save_weights(out, training, _last_figures(trainer))
-    file.path.with_suffix(".md").write_text(model_card(file), encoding="utf-8")
+    write_card(file)
     return file
 
 

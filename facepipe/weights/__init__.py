@@ -3,7 +3,7 @@
 Nothing here needs torch: tensors are numpy arrays.
 """
 
-from facepipe.weights.card import CURVE, model_card, sparkline
+from facepipe.weights.card import CURVE, model_card, sparkline, write_card
 from facepipe.weights.figures import telling_figures
 from facepipe.weights.files import (
     Tensors,
@@ -50,4 +50,5 @@ __all__ = [
     "shipped_folder",
     "sparkline",
     "telling_figures",
+    "write_card",
 ]

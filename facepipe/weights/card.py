@@ -46,6 +46,11 @@ def model_card(file: WeightsFile) -> str:
     return "\n".join(lines) + "\n"
 
 
+def write_card(file: WeightsFile) -> None:
+    """Write the model card beside the weights."""
+    file.path.with_suffix(".md").write_text(model_card(file), encoding="utf-8")
+
+
 def sparkline(values: Sequence[float], width: int = 40) -> str:
     """Draw values as a row of bars, from the least (lowest bar) to the greatest.
 
