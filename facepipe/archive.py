@@ -207,9 +207,9 @@ def read_part(path: Path, columns: list[str] | None = None) -> Iterator[pa.Recor
         FacepipeError: the file is damaged.
     """
     try:
-        with pq.ParquetFile(path) as file:
+        with pq.ParquetFile(path, page_checksum_verification=True) as file:
             yield from file.iter_batches(columns=columns)
-    except (pa.ArrowException, OSError) as error:
+    except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
         raise FacepipeError(
             f"{path}: not a readable Parquet file ({' '.join(str(error).split())}); restore it from a copy"
         ) from error

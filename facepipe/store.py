@@ -400,7 +400,7 @@ def write_tables(
     """
     rows = 0
     with _renamed(path, private) as temporary, _open(temporary, private) as file:
-        with pq.ParquetWriter(file, schema, compression="zstd") as writer:
+        with pq.ParquetWriter(file, schema, compression="zstd", write_page_checksum=True) as writer:
             for table in tables:
                 writer.write_table(table.select(schema.names).cast(schema), row_group_size)
                 rows += table.num_rows
@@ -435,11 +435,15 @@ def _open(path: Path, private: bool) -> BinaryIO:
 
 @lru_cache(maxsize=16)
 def _read_cached(path: str, inode: int, mtime_ns: int) -> pa.Table:  # noqa: ARG001 - part of the key
-    return pq.read_table(path)
+    return pq.read_table(path, page_checksum_verification=True)
 
 
 def read_table(path: Path) -> pa.Table:
-    """Read a Parquet file; unchanged files are kept in memory."""
+    """Read a Parquet file that `write_tables` wrote; unchanged files are kept in memory.
+
+    Raises:
+        OSError, pa.ArrowException, UnicodeDecodeError: it is missing or damaged.
+    """
     stat = path.stat()
     return _read_cached(str(path), stat.st_ino, stat.st_mtime_ns)
 

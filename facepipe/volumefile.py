@@ -19,6 +19,8 @@ from facepipe.store import make_private_folder
 
 SUFFIX = ".zarr.zip"
 
+_MEMBERS = ["c/0/0/0", "zarr.json"]
+
 
 def write_volume(path: Path, volume: NDArray[np.uint8], geometry: VolumeGeometry) -> None:
     """Write a volume atomically, readable by its owner only.
@@ -62,10 +64,18 @@ def read_volume(path: Path) -> tuple[NDArray[np.uint8], dict[str, Any]]:
     try:
         if not zipfile.is_zipfile(path):
             raise ValueError("it is no zip file" if path.exists() else "it is not there")
+        _check_members(path)
         with ZipStore(path, mode="r") as store:
             array = zarr.open_array(store, mode="r")
             return np.asarray(array[:], np.uint8), dict(array.attrs)
-    except (OSError, ValueError, KeyError, RuntimeError, zipfile.BadZipFile) as error:
+    except (OSError, EOFError, ValueError, KeyError, RuntimeError, zipfile.BadZipFile) as error:
         raise FacepipeError(
             f"{path}: no readable volume ({error}); make it again with --reprocess"
         ) from error
+
+
+def _check_members(path: Path) -> None:
+    """Compare the members with their CRC-32; Zarr takes one that is not listed for zeros."""
+    with zipfile.ZipFile(path) as file:
+        if sorted(file.namelist()) != _MEMBERS or file.testzip() is not None:
+            raise ValueError("it is damaged")

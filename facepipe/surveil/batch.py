@@ -14,16 +14,17 @@ import pyarrow as pa
 
 from facepipe.archive import Archive, delete_folder
 from facepipe.engine import Engine
-from facepipe.schema import FILES
 from facepipe.store import read_table, write_tables
 from facepipe.surveil.config import SurveilConfig
 from facepipe.surveil.folder import BatchFolder
 from facepipe.surveil.inbox import InboxFile
 from facepipe.surveil.job import SurveilJob
 from facepipe.surveil.ledger import Ledger
+from facepipe.surveil.mending import mend
 from facepipe.surveil.plan import (
     FILES_PER_LOOK,
     ITEMS,
+    LISTED,
     LOOK_WAVE,
     STAGES,
     SurveilUnit,
@@ -40,8 +41,6 @@ logger = logging.getLogger("facepipe")
 Show = Callable[[str, int], AbstractContextManager[Callable[[int], None]]]
 """Opens a display of progress: (what is counted, how many there are) -> a function that counts on."""
 
-LISTED = pa.schema([field for field in FILES if field.name != "sha256"])
-
 
 def begin(
     archive: Archive, config: SurveilConfig, rules: Rules, files: Sequence[InboxFile], now: datetime
@@ -57,22 +56,29 @@ def begin(
 
 
 def find_begun(archive: Archive, config: SurveilConfig, rules: Rules) -> list[SurveilJob]:
-    """The batches that an earlier run left; those begun under other rules are thrown away.
+    """The batches that an earlier run left, mended; what is of no use is thrown away.
 
-    Their files are in the inbox still: whatever is thrown away is done again.
+    That is, what was begun under other rules, and what has lost its description or its list of files. They
+    are in the inbox still: whatever is thrown away is done again.
     """
     begun = []
+    over = archive.read_facts().batch
     for path in sorted(archive.batches_path.glob("[0-9]*")):
         folder = BatchFolder(archive, int(path.name))
         facts = folder.read_facts()
-        same = facts and all(facts.get(name) == value for name, value in _identity(config, rules).items())
-        # What may choose inputs that are in the table already must also take their old rows away.
-        if (same and (facts["replaces"] or not config.replaces)) or folder.is_finished():
-            begun.append(_job(folder, config, rules))
-            continue
         if facts:
-            logger.info("batch %d was begun under another configuration: it is done again", folder.number)
-            delete_folder(archive.pixels_folder(datetime.fromisoformat(facts["stored"]), folder.number))
+            job = _job(folder, config, rules)
+            mend(folder, job.places)
+            same = all(facts[name] == value for name, value in _identity(config, rules).items())
+            # What may choose inputs that are in the table already must also take their old rows away.
+            goes_on = same and (facts["replaces"] or not config.replaces)
+            if folder.listed_path.exists() and (goes_on or folder.is_finished()):
+                begun.append(job)
+                continue
+        logger.info("batch %d was begun otherwise, or is damaged: it is done again", folder.number)
+        # Of a batch that is over, nothing but the folder is left to delete.
+        for pixels in archive.pixels_path.glob(f"*/{path.name}") if folder.number > over else ():
+            delete_folder(pixels)
         # Its number is spent: a worker that lost its driver may still write under it.
         TableChange(archive).commit(folder.number)
         folder.delete()

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+import zlib
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,6 +15,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from facepipe.archive import Archive, delete_folder
+from facepipe.errors import EnvironmentTroubleError
 from facepipe.store import read_table, write_atomically, write_tables
 from facepipe.surveil.plan import FACES_PER_BLOCK, LOOK_WAVE, SurveilUnit
 
@@ -57,16 +60,18 @@ class BatchFolder:
         """When the batch began, under which rules; written last, it makes the folder a batch."""
         return self.path / "batch.json"
 
+    @property
+    def outdated_path(self) -> Path:
+        """Which files go once the rows are in the tables."""
+        return self.path / "outdated.json"
+
     def read_facts(self) -> dict[str, Any]:
-        """Read what `write_facts` wrote; empty if the batch was never begun."""
-        try:
-            return dict(json.loads(self.facts_path.read_text(encoding="utf-8")))
-        except (FileNotFoundError, ValueError):
-            return {}
+        """Read what `write_facts` wrote; empty if the batch was never begun, or nobody can say how."""
+        return dict(_read_json(self.facts_path) or {})
 
     def write_facts(self, facts: Mapping[str, Any]) -> None:
         """Begin the batch."""
-        write_atomically(self.facts_path, json.dumps(dict(facts)).encode(), private=True)
+        _write_json(self.facts_path, dict(facts))
 
     def read_looked(self) -> pa.Table:
         """What look said of every file of the batch."""
@@ -100,22 +105,22 @@ class BatchFolder:
 
     def read_part(self, unit: SurveilUnit) -> pa.Table:
         """Read a unit's part."""
-        return pq.read_table(self.part_path(unit))
+        with self._open_part(unit) as file:
+            return file.read()
 
     def read_block(self, unit: SurveilUnit) -> pa.Table:
         """Read those rows that detect wrote which a later unit works on."""
-        detect = SurveilUnit("detect", unit.wave, unit.shard)
-        with pq.ParquetFile(self.part_path(detect)) as file:
+        with self._open_part(SurveilUnit("detect", unit.wave, unit.shard)) as file:
             return file.read_row_group(unit.block)
 
     def count_rows(self, wave: int, shard: int) -> int:
         """How many rows detect wrote of a shard."""
-        return int(pq.read_metadata(self.part_path(SurveilUnit("detect", wave, shard))).num_rows)
+        with self._open_part(SurveilUnit("detect", wave, shard)) as file:
+            return int(file.metadata.num_rows)
 
     def count_faces(self, wave: int, shard: int) -> list[int]:
         """How many faces are to be restored in each block of a shard."""
-        detect = SurveilUnit("detect", wave, shard)
-        with pq.ParquetFile(self.part_path(detect)) as file:
+        with self._open_part(SurveilUnit("detect", wave, shard)) as file:
             groups = (file.read_row_group(i, columns=["crop_px"]) for i in range(file.num_row_groups))
             return [group.num_rows - group["crop_px"].null_count for group in groups]
 
@@ -144,17 +149,58 @@ class BatchFolder:
 
     def write_outdated(self, names: Sequence[str]) -> None:
         """Note the files below the archive that nothing names once the rows are in the tables."""
-        write_atomically(self.path / "outdated.json", json.dumps(names).encode(), private=True)
+        _write_json(self.outdated_path, list(names))
+
+    @contextmanager
+    def _open_part(self, unit: SurveilUnit) -> Iterator[pq.ParquetFile]:
+        """Open a unit's part, and compare what is read of it with its checksums.
+
+        Raises:
+            EnvironmentTroubleError: it is missing or damaged.
+        """
+        path = self.part_path(unit)
+        try:
+            with pq.ParquetFile(path, page_checksum_verification=True) as file:
+                yield file
+        except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
+            raise EnvironmentTroubleError(
+                f"{path}: cannot be read ({' '.join(str(error).split())}); repeat the command, which makes "
+                "what is damaged anew"
+            ) from error
 
     def read_outdated(self) -> list[str]:
-        """Read what `write_outdated` noted."""
-        return list(json.loads((self.path / "outdated.json").read_text(encoding="utf-8")))
+        """Read what `write_outdated` noted; nothing if nobody can say what."""
+        return list(_read_json(self.outdated_path) or ())
 
     def delete_wave(self, wave: int) -> None:
         """Delete what the units of a wave wrote."""
         delete_folder(self.wave_path(wave))
 
+    def delete_waves(self) -> None:
+        """Delete all that was made by the items."""
+        for path in (self.path / "rows", *self.path.glob("parts/*")):
+            if path != self.wave_path(LOOK_WAVE):
+                delete_folder(path)
+
     def delete(self) -> None:
         """Delete the batch's folder, its facts first, so that half a folder is never taken for a batch."""
         self.facts_path.unlink(missing_ok=True)
         delete_folder(self.path)
+
+
+def _write_json(path: Path, content: Any) -> None:
+    said = {"content": content, "crc32": _crc32(content)}
+    write_atomically(path, json.dumps(said).encode(), private=True)
+
+
+def _read_json(path: Path) -> Any:
+    """What `_write_json` wrote; None if it is missing or damaged."""
+    try:
+        said = json.loads(path.read_bytes())
+        return said["content"] if said["crc32"] == _crc32(said["content"]) else None
+    except (FileNotFoundError, ValueError, TypeError, KeyError):
+        return None
+
+
+def _crc32(content: Any) -> int:
+    return zlib.crc32(json.dumps(content, sort_keys=True).encode())

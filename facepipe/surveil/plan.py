@@ -14,6 +14,7 @@ from typing import Any
 
 import pyarrow as pa
 
+from facepipe.schema import FILES
 from facepipe.surveil.rules import Rules
 
 STAGES = ("detect", "restore", "regress", "export")
@@ -27,6 +28,9 @@ IMAGES_PER_SHARD = 16
 FRAMES_PER_SEGMENT = 32
 FACES_PER_BLOCK = 16
 """Faces of one unit of restore, regress and export: a row group of what detect wrote."""
+
+LISTED = pa.schema([field for field in FILES if field.name != "sha256"])
+"""The files of a batch, before anybody has read them."""
 
 ITEMS = pa.schema(
     [
