@@ -11,11 +11,7 @@ import struct
 from typing import Any
 
 import numpy as np
-import trimesh
 from numpy.typing import NDArray
-from trimesh.exchange.obj import export_obj
-from trimesh.exchange.ply import export_ply
-from trimesh.exchange.stl import export_stl
 
 from facepipe import __version__
 from facepipe.conventions import NETWORK_PX
@@ -53,6 +49,16 @@ def encode(mesh: SurfaceMesh, colours: NDArray[np.uint8], file_format: str) -> b
         raise unknown("mesh format", file_format, FORMATS)
     if file_format == "glb":
         return encode_glb(mesh, colours)
+    return _by_trimesh(mesh, colours, file_format)
+
+
+def _by_trimesh(mesh: SurfaceMesh, colours: NDArray[np.uint8], file_format: str) -> bytes:
+    # Here, since it is slow to import and few commands write anything but GLB.
+    import trimesh
+    from trimesh.exchange.obj import export_obj
+    from trimesh.exchange.ply import export_ply
+    from trimesh.exchange.stl import export_stl
+
     built = trimesh.Trimesh(
         vertices=upright(mesh.vertices),
         faces=mesh.triangles,

@@ -10,7 +10,6 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from markupsafe import Markup
 from numpy.typing import NDArray
-from scipy.stats import spearmanr
 
 from facepipe.metrics.catalogue import METRICS
 from facepipe.report.charts import resolution_chart, scatter_chart
@@ -109,7 +108,17 @@ def _correlation(x: NDArray[np.float64], y: NDArray[np.float64]) -> str:
     x, y = x[both], y[both]
     if len(x) < 3 or np.ptp(x) == 0 or np.ptp(y) == 0:
         return ""
-    return f"rank correlation {number(float(spearmanr(x, y).statistic), 'px')}"
+    return f"rank correlation {number(rank_correlation(x, y), 'px')}"
+
+
+def rank_correlation(x: NDArray[np.float64], y: NDArray[np.float64]) -> float:
+    """Spearman's rho of two samples (N,), neither of them constant; equal values share their mean rank."""
+    return float(np.corrcoef(_ranks(x), _ranks(y))[0, 1])
+
+
+def _ranks(values: NDArray[np.float64]) -> NDArray[np.float64]:
+    _, place, counts = np.unique(values, return_inverse=True, return_counts=True)
+    return (np.cumsum(counts) - (counts - 1) / 2)[place]
 
 
 def _floats(table: pa.Table, column: str) -> NDArray[np.float64]:
