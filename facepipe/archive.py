@@ -14,9 +14,7 @@ nothing and is swept away by the next run.
 
 from __future__ import annotations
 
-import fcntl
 import json
-import os
 import re
 import shutil
 from collections.abc import Iterator
@@ -29,7 +27,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from facepipe.errors import FacepipeError, RunConflictError, UsageError
-from facepipe.store import is_locked, make_private_folder, write_atomically
+from facepipe.files import make_private_folder, write_atomically
+from facepipe.locks import is_locked, take_lock
 
 ARCHIVE_FORMAT = 2
 
@@ -150,16 +149,14 @@ class Archive:
         """
         try:
             make_private_folder(self.path)
-            file = os.fdopen(os.open(self.path / ".lock", os.O_WRONLY | os.O_CREAT, 0o600), "w")
+            lock = take_lock(self.path / ".lock", wait, private=True)
+        except BlockingIOError as error:
+            raise RunConflictError(
+                f"{self.path}: another process is working on this archive; --wait waits for it"
+            ) from error
         except OSError as error:
             raise UsageError(f"--out {self.path}: no archive can be there: {error.strerror}") from error
-        with file:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
-            except BlockingIOError as error:
-                raise RunConflictError(
-                    f"{self.path}: another process is working on this archive; --wait waits for it"
-                ) from error
+        with lock:
             yield
 
     def is_in_use(self) -> bool:

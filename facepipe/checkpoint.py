@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -10,6 +9,7 @@ from typing import Any
 import torch
 
 from facepipe.errors import UsageError, WeightsError
+from facepipe.files import replacing, sync
 
 
 def save_checkpoint(path: Path, plan: Mapping[str, Any], state: Mapping[str, Any]) -> None:
@@ -20,13 +20,9 @@ def save_checkpoint(path: Path, plan: Mapping[str, Any], state: Mapping[str, Any
         plan: what determines the training, of plain values.
         state: everything that changes while it runs: plain values, tensors, and containers of them.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
-    with temporary.open("wb") as stream:
+    with replacing(path) as temporary, temporary.open("wb") as stream:
         torch.save({"plan": dict(plan), **state}, stream)
-        stream.flush()
-        os.fsync(stream.fileno())
-    temporary.replace(path)
+        sync(stream)
 
 
 def load_checkpoint(path: Path, plan: Mapping[str, Any], device: torch.device) -> dict[str, Any]:

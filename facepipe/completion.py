@@ -15,10 +15,12 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from facepipe.files import file_digest
 from facepipe.parts import ARRAY_PART
 from facepipe.plan import STAGES, Condition, RunSpec
 from facepipe.schema import CONDITION_COLUMNS
-from facepipe.store import RunStore, file_digest, write_tables
+from facepipe.store import RunStore
+from facepipe.tables import write_tables
 
 COMPLETE = "complete"
 DAMAGED = "damaged"

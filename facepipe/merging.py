@@ -11,11 +11,13 @@ import pyarrow.compute as pc
 
 from facepipe.completion import COMPLETE, pack_claims, table_digests
 from facepipe.errors import FacepipeError, RunConflictError
+from facepipe.files import file_digest
 from facepipe.parts import UPSTREAM
 from facepipe.plan import STAGES, Condition, RunSpec
 from facepipe.preparing import REFS, digest, load_spec, now
 from facepipe.schema import FAILURES, SAMPLES, SCORES
-from facepipe.store import RunStore, file_digest, read_table, write_table, write_tables
+from facepipe.store import RunStore
+from facepipe.tables import read_table, write_table, write_tables
 from facepipe.units import input_arrays
 
 

@@ -23,9 +23,11 @@ from facepipe.datasets.base import SampleRef
 from facepipe.datasets.catalog import open_dataset
 from facepipe.detect import open_detector
 from facepipe.errors import RunConflictError, UsageError
+from facepipe.files import file_digest
 from facepipe.plan import RunSpec
-from facepipe.store import RunStore, file_digest, write_table
+from facepipe.store import RunStore
 from facepipe.superres.methods import get_method, resolve_methods
+from facepipe.tables import write_table
 from facepipe.vrn.backends import PACKAGES, check_backend
 from facepipe.vrn.regressors import get_regressor, resolve_regressors
 

@@ -14,10 +14,10 @@ from numpy.typing import NDArray
 from facepipe.crop import Crop, full_crop
 from facepipe.detect import face_crop, main_face, open_detector
 from facepipe.errors import EnvironmentTroubleError, SampleError, UsageError
+from facepipe.files import write_atomically
 from facepipe.images import read_image
 from facepipe.mesh import FORMATS, encode, photo_colours, preview
 from facepipe.registry import unknown
-from facepipe.store import write_atomically
 from facepipe.superres.fitting import to_network_size
 from facepipe.superres.methods import get_method
 from facepipe.volume import SurfaceMesh, display_surface

@@ -8,18 +8,15 @@ a part carries a checksum of its own rows, beside those that it holds of the arr
 
 from __future__ import annotations
 
-import fcntl
-import hashlib
 import json
-import os
 import shutil
 import zlib
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 from urllib.parse import quote
 
 import numpy as np
@@ -30,6 +27,9 @@ from numpy.typing import NDArray
 from zarr.codecs import ZstdCodec
 
 from facepipe.errors import EnvironmentTroubleError, FacepipeError, RunConflictError, UsageError
+from facepipe.files import write_atomically
+from facepipe.locks import is_locked, take_lock
+from facepipe.tables import write_table
 
 RUN_FORMAT = 1
 _ARRAY_CONFIG = {"write_empty_chunks": True}
@@ -145,16 +145,14 @@ class RunStore:
         existed = self.path.is_dir()
         try:
             self.path.mkdir(parents=True, exist_ok=True)
-            file = (self.path / ".lock").open("w")
+            lock = take_lock(self.path / ".lock")
+        except BlockingIOError as error:
+            raise RunConflictError(
+                f"{self.path}: another process is working on this run; wait or choose another --out"
+            ) from error
         except OSError as error:
             raise UsageError(f"--out {self.path}: no run can be there: {error.strerror}") from error
-        with file:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError as error:
-                raise RunConflictError(
-                    f"{self.path}: another process is working on this run; wait or choose another --out"
-                ) from error
+        with lock:
             try:
                 yield
             finally:
@@ -355,122 +353,3 @@ def _is_array(file: Path) -> bool:
 @lru_cache(maxsize=512)
 def _open_array(folder: str, inode: int, mtime_ns: int) -> zarr.Array:  # noqa: ARG001 - part of the key
     return zarr.open_array(folder, mode="r+", config=_ARRAY_CONFIG)
-
-
-# -- tables -------------------------------------------------------------------------------------------
-
-
-def write_atomically(path: Path, data: bytes, private: bool = False) -> None:
-    """Write a file under a temporary name, sync it and rename it.
-
-    Args:
-        path: the file; missing folders are made.
-        data: its bytes.
-        private: nobody but its owner may read it, or enter the folders made for it.
-    """
-    with _renamed(path, private) as temporary, _open(temporary, private) as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
-
-
-def write_table(path: Path, table: pa.Table, private: bool = False) -> None:
-    """Write a Parquet file atomically."""
-    write_tables(path, [table], table.schema, private)
-
-
-def write_tables(
-    path: Path,
-    tables: Iterable[pa.Table],
-    schema: pa.Schema,
-    private: bool = False,
-    row_group_size: int | None = None,
-) -> int:
-    """Write tables one after the other into one Parquet file, atomically and in bounded memory.
-
-    Args:
-        path: the file; missing folders are made.
-        tables: with at least the schema's columns.
-        schema: of the file.
-        private: as in `write_atomically`.
-        row_group_size: rows that can be read without the others; None leaves it to the library.
-
-    Returns:
-        The number of rows.
-    """
-    rows = 0
-    with _renamed(path, private) as temporary, _open(temporary, private) as file:
-        with pq.ParquetWriter(file, schema, compression="zstd", write_page_checksum=True) as writer:
-            for table in tables:
-                writer.write_table(table.select(schema.names).cast(schema), row_group_size)
-                rows += table.num_rows
-        file.flush()
-        os.fsync(file.fileno())
-    return rows
-
-
-def is_locked(path: Path) -> bool:
-    """Whether a process holds a lock file at this moment."""
-    try:
-        with path.open("r") as file:
-            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return True
-    except OSError:
-        return False
-    return False
-
-
-def make_private_folder(path: Path) -> None:
-    """Make a folder, and those missing above it, that nobody but its owner may enter."""
-    for folder in (*reversed(path.parents), path):
-        if not folder.is_dir():
-            folder.mkdir(mode=0o700, exist_ok=True)
-
-
-def _open(path: Path, private: bool) -> BinaryIO:
-    mode = 0o600 if private else 0o666
-    return os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, mode), "wb")
-
-
-@lru_cache(maxsize=16)
-def _read_cached(path: str, inode: int, mtime_ns: int) -> pa.Table:  # noqa: ARG001 - part of the key
-    return pq.read_table(path, page_checksum_verification=True)
-
-
-def read_table(path: Path) -> pa.Table:
-    """Read a Parquet file that `write_tables` wrote; unchanged files are kept in memory.
-
-    Raises:
-        OSError, pa.ArrowException, UnicodeDecodeError: it is missing or damaged.
-    """
-    stat = path.stat()
-    return _read_cached(str(path), stat.st_ino, stat.st_mtime_ns)
-
-
-@contextmanager
-def _renamed(path: Path, private: bool = False) -> Iterator[Path]:
-    if private:
-        make_private_folder(path.parent)
-    else:
-        path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        yield temporary
-        temporary.replace(path)
-        folder = os.open(path.parent, os.O_RDONLY)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)
-    finally:
-        temporary.unlink(missing_ok=True)
-
-
-def file_digest(path: Path) -> str | None:
-    """The sha256 hex digest of a file, None where there is none."""
-    try:
-        with path.open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
-    except FileNotFoundError:
-        return None

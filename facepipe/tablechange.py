@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from facepipe.archive import Archive, read_part
-from facepipe.store import write_tables
+from facepipe.tables import write_tables
 
 
 class TableChange:

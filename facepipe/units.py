@@ -27,8 +27,9 @@ from facepipe.parts import (
     upstream,
 )
 from facepipe.plan import Condition, RunSpec, Unit, truth_volume_name
-from facepipe.store import RunStore, read_table
+from facepipe.store import RunStore
 from facepipe.superres.methods import get_method
+from facepipe.tables import read_table
 from facepipe.truth import Truth
 from facepipe.vrn.regressors import get_regressor
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -15,7 +14,7 @@ from zarr.storage import ZipStore
 
 from facepipe.conventions import VolumeGeometry
 from facepipe.errors import FacepipeError
-from facepipe.store import make_private_folder
+from facepipe.files import opened, replacing, sync
 
 SUFFIX = ".zarr.zip"
 
@@ -30,10 +29,8 @@ def write_volume(path: Path, volume: NDArray[np.uint8], geometry: VolumeGeometry
         volume: uint8 (D, H, W).
         geometry: becomes the array's attributes `spacing` and `z_zero`.
     """
-    make_private_folder(path.parent)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        os.close(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600))
+    with replacing(path, private=True) as temporary:
+        opened(temporary, private=True).close()
         with ZipStore(temporary, mode="w") as store:
             array = zarr.create_array(
                 store=store,
@@ -46,10 +43,7 @@ def write_volume(path: Path, volume: NDArray[np.uint8], geometry: VolumeGeometry
             )
             array[:] = volume
         with temporary.open("rb") as file:
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
+            sync(file)
 
 
 def read_volume(path: Path) -> tuple[NDArray[np.uint8], dict[str, Any]]:

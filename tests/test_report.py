@@ -43,7 +43,8 @@ from facepipe.report.plots import rank_correlation
 from facepipe.report.style import method_styles, number
 from facepipe.results import aggregate
 from facepipe.schema import SCORES
-from facepipe.store import RunStore, read_table
+from facepipe.store import RunStore
+from facepipe.tables import read_table
 from facepipe.volume import surface
 
 HOSTILE = "<img src=x onerror=window.pwned=1>"

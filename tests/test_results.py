@@ -26,7 +26,8 @@ from facepipe.results import (
 )
 from facepipe.results.table import TABLE_METRICS
 from facepipe.schema import FAILURES, SAMPLES, SCORES
-from facepipe.store import RunStore, write_table
+from facepipe.store import RunStore
+from facepipe.tables import write_table
 
 
 def row(sample, method="bilinear", low_px=16, regressor="none", degradation="area", run_id="r1", **values):

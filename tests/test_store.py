@@ -10,7 +10,8 @@ import pyarrow as pa
 import pytest
 
 from facepipe.errors import FacepipeError, RunConflictError, UsageError
-from facepipe.store import RunStore, array_name, read_table, write_table, write_tables
+from facepipe.store import RunStore, array_name
+from facepipe.tables import read_table, write_table, write_tables
 
 
 @pytest.fixture

@@ -16,6 +16,7 @@ import jinja2
 import pyarrow as pa
 from markupsafe import Markup
 
+from facepipe.files import write_atomically
 from facepipe.metrics.catalogue import METRICS, Metric
 from facepipe.report.answer import Verdict, deciding_metric, headline, verdicts
 from facepipe.report.gallery import Face, read_gallery
@@ -26,7 +27,7 @@ from facepipe.report.style import MethodStyle, method_styles, number
 from facepipe.report.tables import ResultSection, StratumTable, result_sections, stratum_tables
 from facepipe.results import ConditionSummary, aggregate, open_store, read_run_table, read_scores
 from facepipe.schema import FAILURES
-from facepipe.store import RunStore, write_atomically
+from facepipe.store import RunStore
 
 MOST_FAILURES = 25
 """Failures that the page names one by one; the table holds all."""

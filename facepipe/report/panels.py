@@ -11,13 +11,13 @@ from typing import Any
 
 import numpy as np
 
+from facepipe.files import write_atomically
 from facepipe.mesh import encode, photo_colours
 from facepipe.metrics.catalogue import METRICS
 from facepipe.report.gallery import Cell, Face
 from facepipe.report.meshes import STEPS_PER_PX, Z_OFFSET_PX, pack
 from facepipe.report.pictures import depth_uri, photo_uri
 from facepipe.report.style import MethodStyle, number
-from facepipe.store import write_atomically
 
 _NOTED = ("psnr_db", "iou", "ref_iou")
 _SHORT = {"psnr_db": "{} dB", "iou": "IoU {}", "ref_iou": "ref. IoU {}"}

@@ -12,7 +12,8 @@ import pyarrow as pa
 
 from facepipe.errors import FacepipeError, UsageError
 from facepipe.schema import SCORES
-from facepipe.store import RunStore, read_table
+from facepipe.store import RunStore
+from facepipe.tables import read_table
 
 _log = logging.getLogger(__name__)
 

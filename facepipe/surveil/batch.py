@@ -14,7 +14,6 @@ import pyarrow as pa
 
 from facepipe.archive import Archive, delete_folder
 from facepipe.engine import Engine
-from facepipe.store import read_table, write_tables
 from facepipe.surveil.config import SurveilConfig
 from facepipe.surveil.folder import BatchFolder
 from facepipe.surveil.inbox import InboxFile
@@ -35,6 +34,7 @@ from facepipe.surveil.publish import write_rows
 from facepipe.surveil.rules import Rules
 from facepipe.surveil.summary import Summary
 from facepipe.tablechange import TableChange
+from facepipe.tables import read_table, write_tables
 
 logger = logging.getLogger("facepipe")
 

@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 from facepipe.conventions import NETWORK_PX
 from facepipe.degrade import degrade, make_reference
 from facepipe.errors import SampleError
+from facepipe.files import write_atomically
 from facepipe.mesh import encode, photo_colours
-from facepipe.store import write_atomically
 from facepipe.superres.fitting import fitting_px
 from facepipe.superres.methods import get_method
 from facepipe.surveil.blame import attempt

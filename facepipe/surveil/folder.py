@@ -16,8 +16,9 @@ import pyarrow.parquet as pq
 
 from facepipe.archive import Archive, delete_folder
 from facepipe.errors import EnvironmentTroubleError
-from facepipe.store import read_table, write_atomically, write_tables
+from facepipe.files import write_atomically
 from facepipe.surveil.plan import FACES_PER_BLOCK, LOOK_WAVE, SurveilUnit
+from facepipe.tables import read_table, write_tables
 
 
 @dataclass(frozen=True)

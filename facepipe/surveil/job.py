@@ -16,7 +16,6 @@ from facepipe.detect import Detector
 from facepipe.engine import TIMED_OUT, WORKER_DIED
 from facepipe.errors import SampleError
 from facepipe.jobs import Reasons, UnitReport, environment_trouble, usable_device
-from facepipe.store import read_table
 from facepipe.surveil.blame import attempt
 from facepipe.surveil.detecting import DETECTED, detect
 from facepipe.surveil.faces import EXPORTED, REGRESSED, RESTORED, Places, export, regress, restore
@@ -25,6 +24,7 @@ from facepipe.surveil.inbox import InboxFile, shown
 from facepipe.surveil.looking import LOOKED, look
 from facepipe.surveil.plan import FACES_PER_BLOCK, FILES_PER_LOOK, SurveilUnit
 from facepipe.surveil.rules import Rules
+from facepipe.tables import read_table
 
 logger = logging.getLogger("facepipe")
 

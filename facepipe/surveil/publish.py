@@ -12,13 +12,13 @@ import pyarrow.compute as pc
 
 from facepipe.archive import Archive, read_part
 from facepipe.schema import FACES, FILES, STAGES
-from facepipe.store import write_tables
 from facepipe.surveil.faces import EXPORTED
 from facepipe.surveil.folder import BatchFolder
 from facepipe.surveil.job import SurveilJob
 from facepipe.surveil.looking import CHANGED
 from facepipe.surveil.plan import SurveilUnit
 from facepipe.tablechange import TableChange
+from facepipe.tables import write_tables
 
 SMALL_ROWS = 1_000_000
 """Parts with fewer rows are merged with their neighbours at the end of a run."""

@@ -10,11 +10,11 @@ from typing import ClassVar
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 import torch
 
 from facepipe.checkpoint import load_checkpoint, save_checkpoint
 from facepipe.errors import UsageError
+from facepipe.tables import write_table
 from facepipe.training.plan import Plan
 from facepipe.weights import WeightsFile, WeightsInfo, save_weights
 
@@ -159,9 +159,7 @@ class Training:
             "optimiser": self.optimiser.state_dict(),
         }
         save_checkpoint(self.setting.checkpoint, asdict(self.plan), state)
-        temporary = self.setting.history.with_suffix(".part")
-        pq.write_table(pa.Table.from_pylist(self.history, self.schema), temporary)
-        temporary.replace(self.setting.history)
+        write_table(self.setting.history, pa.Table.from_pylist(self.history, self.schema))
 
     def _resume(self) -> None:
         state = load_checkpoint(self.setting.checkpoint, asdict(self.plan), self.device)

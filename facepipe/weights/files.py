@@ -24,6 +24,7 @@ from safetensors.numpy import load as load_safetensors
 from safetensors.numpy import save as save_safetensors
 
 from facepipe.errors import UsageError, WeightsError
+from facepipe.files import write_atomically
 
 Kind = Literal["superres", "regressor"]
 Tensors = Mapping[str, NDArray[Any]]
@@ -278,10 +279,7 @@ def save_weights(path: Path, tensors: Tensors, info: WeightsInfo) -> WeightsFile
         _INFO_KEY: json.dumps(described, sort_keys=True, ensure_ascii=False),
         _DIGEST_KEY: tensors_sha256(arrays),
     }
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
-    temporary.write_bytes(_with_sorted_header(save_safetensors(arrays, metadata=metadata)))
-    temporary.replace(path)
+    write_atomically(path, _with_sorted_header(save_safetensors(arrays, metadata=metadata)))
     return open_weights(path)
 
 
