@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import random
 import resource
@@ -9,13 +10,14 @@ import signal
 import subprocess
 import time
 from collections import Counter
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from itertools import takewhile
 from pathlib import Path
 
 import psutil
+from tended import TendedCluster
 
 WORKER_SIGNALS = {
     "kill a worker": signal.SIGKILL,
@@ -24,8 +26,19 @@ WORKER_SIGNALS = {
 }
 DRIVER_SIGNALS = {"kill the driver": signal.SIGKILL, "end the driver": signal.SIGTERM}
 FULL_DISK = "fill the disk"
-DAMAGE = ("damage a part", "damage a shard")
+BAD_DISK = {
+    "make the store read-only": errno.EROFS,
+    "lock the store": errno.EACCES,
+    "leave no room in the store": errno.ENOSPC,
+}
 DISTURBANCES = (*WORKER_SIGNALS, *DRIVER_SIGNALS, FULL_DISK)
+"""What can be done to every run; `BAD_DISK` to those of `chaotic.py` with local workers."""
+
+SCHEDULER, NANNY = "kill the scheduler", "kill a worker and its keeper"
+"""What can be done to runs on a cluster of one's own."""
+
+DAMAGE = ("damage a part", "damage a shard")
+ARCHIVE_DAMAGE = ("damage a part", "damage a volume", "damage the plan")
 
 
 @dataclass
@@ -37,12 +50,14 @@ class Tally:
         done: how often each disturbance came to pass.
         statuses: exit statuses of the command, in order; negative for a signal.
         written: how often each part file was seen to appear.
+        seconds: that the whole took.
     """
 
     runs: int = 0
     done: Counter[str] = field(default_factory=Counter)
     statuses: list[int] = field(default_factory=list)
     written: Counter[str] = field(default_factory=Counter)
+    seconds: float = 0.0
 
     @property
     def again(self) -> int:
@@ -56,52 +71,61 @@ class Monkey:
 
     Attributes:
         command: what is to succeed in the end.
-        run: the run folder that it writes.
+        run: the folder of the run or archive that it writes.
         rng: decides on everything.
         patience_s: longest time for the whole.
+        switch: the file that makes the disk bad (`baddisk`).
+        cluster: a cluster of one's own that the command runs on; without, it starts its workers itself.
     """
 
     command: Sequence[str]
     run: Path
     rng: random.Random
     patience_s: float = 300.0
+    switch: Path | None = None
+    cluster: TendedCluster | None = None
     tally: Tally = field(default_factory=Tally)
     _seen: set[tuple[str, int]] = field(default_factory=set)
+    _mended_at: float = 0.0
 
     def torment(self, plan: Sequence[str]) -> Tally:
         """Take the command through a plan of disturbances, or as much of it as there is time for, to its end.
 
         Args:
-            plan: names from `DISTURBANCES` and `DAMAGE`, in order. Damage is done while nothing runs, so
-                it stands behind what ends the command.
+            plan: names of disturbances and damage, in order. Damage is done while nothing runs, so it stands
+                behind what ends the command.
         """
         waiting = list(plan)
-        deadline = time.monotonic() + self.patience_s
+        began = time.monotonic()
         while True:
-            while waiting and waiting[0] in DAMAGE:
+            while waiting and waiting[0] in _FILES:
                 self._damage(waiting.pop(0))
-            self.tally.statuses.append(self._once(waiting, deadline))
+            self.tally.statuses.append(self._once(waiting, began + self.patience_s))
+            self.tally.seconds = time.monotonic() - began
             if self.tally.statuses[-1] == 0:
                 return self.tally
 
     def _once(self, waiting: list[str], deadline: float) -> int:
         self.tally.runs += 1
+        for process in self._workers(None):  # those of an own cluster outlive a run, and a full disk
+            with suppress(psutil.NoSuchProcess):
+                process.rlimit(psutil.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
         log = (self.run.parent / f"{self.run.name}-{self.tally.runs}.log").open("w")
         with log, subprocess.Popen(self.command, stdout=log, stderr=log, start_new_session=True) as driver:
             strike = self._next_strike()
             try:
                 while driver.poll() is None:
                     assert time.monotonic() < deadline, f"no end after {self.tally}"
-                    self._look()
-                    if waiting and waiting[0] not in DAMAGE and time.monotonic() > strike:
-                        damage = takewhile(DAMAGE.__contains__, waiting[1:])
+                    self._tend()
+                    if waiting and waiting[0] not in _FILES and time.monotonic() > strike:
+                        damage = takewhile(_FILES.__contains__, waiting[1:])
                         if self._disturb(driver, waiting[0], list(damage)):
                             self.tally.done[waiting.pop(0)] += 1
                         strike = self._next_strike()
                     time.sleep(0.01)
             finally:
                 _end_group(driver.pid)
-        self._look()
+        self._tend()
         return driver.returncode
 
     def _next_strike(self) -> float:
@@ -109,20 +133,32 @@ class Monkey:
 
     def _disturb(self, driver: subprocess.Popen, what: str, waiting: Sequence[str]) -> bool:
         """Whether it could be done: not before a part is written, and what is to be damaged next is there."""
-        workers = _workers_of(driver.pid)
-        if not workers or not all(map(self._files, ["damage a part", *waiting])):
+        workers = self._workers(driver.pid)
+        if not workers or not all(_FILES[name](self.run) for name in ["damage a part", *waiting]):
             return False
+        with suppress(ProcessLookupError, psutil.NoSuchProcess):  # it died by itself just now
+            self._strike(driver, workers, what)
+            return True
+        return False
+
+    def _strike(self, driver: subprocess.Popen, workers: Sequence[psutil.Process], what: str) -> None:
         if what in WORKER_SIGNALS:
             self.rng.choice(workers).send_signal(WORKER_SIGNALS[what])
         elif what in DRIVER_SIGNALS:
             driver.send_signal(DRIVER_SIGNALS[what])
+        elif what in BAD_DISK:
+            self._mended_at = time.monotonic() + self.rng.uniform(0.5, 6)
+            self.switch.write_text(str(BAD_DISK[what]))
+        elif what == SCHEDULER:
+            self.cluster.kill_scheduler()
+        elif what == NANNY:
+            os.kill(self.rng.choice(self.cluster.pids_of_workers()), signal.SIGKILL)
         else:
             for process in workers:
                 process.rlimit(psutil.RLIMIT_FSIZE, (1000, resource.RLIM_INFINITY))
-        return True
 
     def _damage(self, what: str) -> None:
-        files = self._files(what)
+        files = _FILES[what](self.run)
         if not files:  # the kill before it came when all was done
             return
         path = self.rng.choice(files)
@@ -132,20 +168,62 @@ class Monkey:
         path.write_bytes(data[: self.rng.choice([len(data), len(data) // 2])])
         self.tally.done[what] += 1
 
-    def _files(self, what: str) -> list[Path]:
-        if what == "damage a part":
-            return [path for path in _walk(self.run / "parts") if path.name.startswith("part-")]
-        return [path for path in _walk(self.run / "store.zarr") if "c" in path.relative_to(self.run).parts]
-
-    def _look(self) -> None:
-        for path in _walk(self.run / "parts"):
+    def _tend(self) -> None:
+        """Mend the disk and the cluster, and look which parts were written."""
+        if self.switch and time.monotonic() > self._mended_at:
+            self.switch.unlink(missing_ok=True)
+        if self.cluster:
+            self.cluster.tend()
+        for path in _parts(self.run):
             try:
                 key = (str(path.relative_to(self.run)), path.stat().st_ino)
             except FileNotFoundError:
                 continue
-            if path.name.startswith("part-") and key not in self._seen:
+            if key not in self._seen:
                 self._seen.add(key)
                 self.tally.written[key[0]] += 1
+
+    def _workers(self, driver: int | None) -> list[psutil.Process]:
+        keepers = self.cluster.pids_of_workers() if self.cluster else [driver] if driver else []
+        return [worker for pid in keepers for worker in _workers_of(pid)]
+
+
+def _parts(run: Path) -> list[Path]:
+    folders = (run / "parts", run / "batches")
+    return [path for folder in folders for path in _walk(folder) if path.name.startswith("part-")]
+
+
+def _shards(run: Path) -> list[Path]:
+    return [path for path in _walk(run / "store.zarr") if "c" in path.relative_to(run).parts]
+
+
+def _volumes(run: Path) -> list[Path]:
+    """Those of batches in work: nobody looks at the others again."""
+    in_work = [path.name for path in (run / "batches").glob("*")]
+    return [
+        path
+        for name in in_work
+        for folder in sorted((run / "pixels").glob(f"*/{name}"))
+        for path in _walk(folder)
+        if path.name.endswith(".zarr.zip") and not path.name.startswith(".")
+    ]
+
+
+def _plans(run: Path) -> list[Path]:
+    """What says of a batch what it consists of, and its finished rows."""
+    named = ("batch.json", "listed.parquet", "items.parquet")
+    rows = (
+        path for path in _walk(run / "batches") if path.parent.name == "rows" and path.suffix == ".parquet"
+    )
+    return [*(path for path in _walk(run / "batches") if path.name in named), *rows]
+
+
+_FILES = {
+    "damage a part": _parts,
+    "damage a shard": _shards,
+    "damage a volume": _volumes,
+    "damage the plan": _plans,
+}
 
 
 def _walk(folder: Path) -> list[Path]:
@@ -164,13 +242,5 @@ def _workers_of(pid: int) -> list[psutil.Process]:
 
 def _end_group(pid: int) -> None:
     """What a killed driver leaves behind goes, too, as on a machine that went down."""
-    with _gone():
+    with suppress(ProcessLookupError):
         os.killpg(pid, signal.SIGKILL)
-
-
-@contextmanager
-def _gone() -> Iterator[None]:
-    try:
-        yield
-    except ProcessLookupError:
-        return

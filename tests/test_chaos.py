@@ -1,4 +1,4 @@
-"""Whatever happens on the way, the tables in the end are those of an undisturbed run."""
+"""Whatever happens to a benchmark on the way, its tables in the end are those of an undisturbed run."""
 
 from __future__ import annotations
 
@@ -9,50 +9,32 @@ import subprocess
 import sys
 from pathlib import Path
 
-import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
-from monkey import DAMAGE, DISTURBANCES, Monkey, Tally
+from monkey import BAD_DISK, DAMAGE, DISTURBANCES, FULL_DISK, NANNY, SCHEDULER, WORKER_SIGNALS, Monkey, Tally
+from outcomes import check_run
+from tended import TendedCluster
 
 HERE = Path(__file__).parent
 CONDITIONS = 2
+SEEDS = range(int(os.environ.get("CHAOS_SEEDS", "3")))
 
 
-def command(traces: Path, run: Path, settings: dict) -> list[str]:
+def command(traces: Path, run: Path, settings: dict, *options: str) -> list[str]:
     traces.mkdir(exist_ok=True)
-    options = ["--low-px", "32", "--methods", "nearest,bilinear", "--regressors", "none", "--shard-size", "3"]
+    what = ["--low-px", "32", "--methods", "nearest,bilinear", "--regressors", "none", "--shard-size", "3"]
     return [
-        *(sys.executable, str(HERE / "chaotic.py"), str(traces), json.dumps(settings)),
-        *(*options, "--workers", "2", "--unit-timeout-s", "3", "--out", str(run)),
+        *(sys.executable, str(HERE / "chaotic.py"), "bench", str(traces), json.dumps(settings)),
+        *(*what, *(options or ("--workers", "2")), "--out", str(run)),
     ]
 
 
 def undisturbed(tmp_path: Path, settings: dict) -> Path:
     run = tmp_path / "undisturbed"
     done = subprocess.run(
-        command(tmp_path / "calm", run, settings), capture_output=True, text=True, timeout=200
+        command(tmp_path / "calm", run, settings), capture_output=True, text=True, timeout=500
     )
     assert done.returncode == 0, done.stderr
     return run
-
-
-def tables(run: Path) -> tuple[pa.Table, pa.Table]:
-    scores = pq.read_table(run / "scores.parquet").drop_columns(["seconds"])
-    return scores, pq.read_table(run / "samples.parquet")
-
-
-def check(run: Path, calm: Path, n: int, lost: dict[str, str]) -> None:
-    """Nothing lost, nothing double, everybody accounted for, nothing left behind."""
-    scores, samples = tables(run)
-    expected_scores, expected_samples = tables(calm)
-    assert scores.equals(expected_scores)
-    assert samples.equals(expected_samples)
-    keys = list(zip(scores["sample_id"].to_pylist(), scores["method"].to_pylist(), strict=True))
-    assert len(set(keys)) == len(keys) == (n - len(lost)) * CONDITIONS
-    failures = pq.read_table(run / "failures.parquet").to_pylist()
-    assert {row["sample_id"]: row["reason"] for row in failures} == lost
-    left = [p for p in run.rglob("*") if p.name.endswith((".tmp", ".partial"))]
-    assert left == [] and not (run / "parts").exists()
 
 
 @pytest.fixture(autouse=True)
@@ -61,43 +43,65 @@ def quick_to_notice(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DASK_DISTRIBUTED__SCHEDULER__WORKER_TTL", "20s")
 
 
-def test_kills_a_full_disk_and_damage_change_nothing(tmp_path: Path) -> None:
+def test_kills_bad_disks_and_damage_change_nothing(tmp_path: Path) -> None:
     calm = undisturbed(tmp_path, {})
-    run = tmp_path / "run"
-    monkey = Monkey(command(tmp_path / "traces", run, {"seconds": 0.15}), run, random.Random(0))
-    plan = ["kill a worker", "kill the driver", *DAMAGE, "fill the disk"]
+    run, traces = tmp_path / "run", tmp_path / "traces"
+    monkey = Monkey(
+        command(traces, run, {"seconds": 0.15}), run, random.Random(0), switch=tmp_path / "traces.switch"
+    )
+    plan = ["kill a worker", "kill the driver", *DAMAGE, FULL_DISK]
     tally = monkey.torment(plan)
-    check(run, calm, 12, {})
+    check_run(run, calm, 12 * CONDITIONS, {})
     assert sorted(tally.done) == sorted(plan)
     # Killed, then a full disk, then done.
     assert tally.statuses == [-9, 1, 0]
 
 
 @pytest.mark.chaos
-@pytest.mark.timeout(1200)
-@pytest.mark.parametrize("seed", range(int(os.environ.get("CHAOS_SEEDS", "3"))))
+@pytest.mark.timeout(3600)
+@pytest.mark.parametrize("seed", SEEDS)
 def test_a_long_bad_day(seed: int, tmp_path: Path) -> None:
     n = 60
     lost = {"s07": "worker-died", "s31": "timed-out"}
     calm = undisturbed(tmp_path, {"n": n, "rejected": list(lost)})
     rng = random.Random(seed)
-    plan = [[what] for what in [*DISTURBANCES, *DISTURBANCES]]
+    plan = [[what] for what in [*DISTURBANCES, *DISTURBANCES, *BAD_DISK]]
     plan += [["kill the driver", what] for what in [*DAMAGE, *DAMAGE]]
     rng.shuffle(plan)
     settings = {"n": n, "seconds": 0.2, "fatal": ["s07"], "hanging": ["s31"]}
-    run = tmp_path / "run"
-    tally = Monkey(command(tmp_path / "traces", run, settings), run, rng, 1000).torment(
-        [what for step in plan for what in step]
-    )
-    check(run, calm, n, lost)
-    assert tally.done.total() >= 16
-    report(seed, tally, tmp_path / "traces")
+    run, traces = tmp_path / "run", tmp_path / "traces"
+    words = command(traces, run, settings, "--workers", "2", "--unit-timeout-s", "3")
+    monkey = Monkey(words, run, rng, 3000, switch=tmp_path / "traces.switch")
+    tally = monkey.torment([what for step in plan for what in step])
+    check_run(run, calm, (n - len(lost)) * CONDITIONS, lost)
+    assert tally.done.total() >= 18
+    report(f"seed {seed}", tally, traces)
 
 
-def report(seed: int, tally: Tally, traces: Path) -> None:
+@pytest.mark.chaos
+@pytest.mark.timeout(3600)
+@pytest.mark.parametrize("seed", SEEDS)
+def test_a_cluster_of_ones_own_that_falls_over(seed: int, tmp_path: Path) -> None:
+    n = 60
+    calm = undisturbed(tmp_path, {"n": n})
+    rng = random.Random(seed)
+    plan = [SCHEDULER, NANNY, *WORKER_SIGNALS, "kill the driver", FULL_DISK] * 2 + [SCHEDULER]
+    rng.shuffle(plan)
+    run, traces = tmp_path / "run", tmp_path / "traces"
+    with TendedCluster(tmp_path / "cluster") as cluster:
+        words = command(
+            traces, run, {"n": n, "seconds": 0.2}, "--cluster", cluster.address, "--unit-timeout-s", "3"
+        )
+        tally = Monkey(words, run, rng, 3000, cluster=cluster).torment(plan)
+    check_run(run, calm, n * CONDITIONS, {})
+    assert tally.done[SCHEDULER] >= 1
+    report(f"seed {seed}", tally, traces)
+
+
+def report(which: str, tally: Tally, traces: Path) -> None:
     loads = sum(len(trace.read_text().split()) for trace in traces.iterdir())
     done = ", ".join(f"{what} {count}" for what, count in sorted(tally.done.items()))
     print(
-        f"\nseed {seed}: {tally.runs} runs, exits {tally.statuses}; {done}; {len(tally.written)} units, "
-        f"{tally.again} parts written again, {loads} images loaded"
+        f"\n{which}: {tally.runs} runs, exits {tally.statuses}; {done}; {len(tally.written)} units, "
+        f"{tally.again} parts written again, {loads} images loaded; {tally.seconds / 60:.1f} minutes"
     )
