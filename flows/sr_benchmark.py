@@ -12,10 +12,11 @@ from facepipe.config import make_config
 from facepipe.runner import is_complete, waves
 from facepipe.store import RunStore
 from facepipe.vrn.backends import Backend
+from tasks.failures import explain_crash, explained_failures
 from tasks.stages import compact, degrade, ingest, prepare, regress, report, restore, score, verify
 
 
-@flow(name="sr-benchmark")
+@flow(name="sr-benchmark", on_crashed=[explain_crash])
 def sr_benchmark(
     dataset: str = "sample",
     out: Path | None = None,
@@ -49,19 +50,20 @@ def sr_benchmark(
     Returns the run's folder.
     """
     config = make_config(dict(locals()), "parameters")
-    check_cluster(config.cluster, config.cluster_config)
-    where = (config.cluster, config.workers, config.cluster_config, config.worker_memory_gb)
-    with RunStore(config.folder).lock():
-        store = prepare(config)
-        if not is_complete(store):
-            with open_cluster(*where) as address:
-                verify(store, address)
-                ingest(store, address)
-                for wave in waves(store):
-                    for stage in (degrade, restore, regress, score):
-                        stage(store, wave, address)
-        compact(store)
-        report(store)
+    with explained_failures("sr-benchmark", config):
+        check_cluster(config.cluster, config.cluster_config)
+        where = (config.cluster, config.workers, config.cluster_config, config.worker_memory_gb)
+        with RunStore(config.folder).lock():
+            store = prepare(config)
+            if not is_complete(store):
+                with open_cluster(*where) as address:
+                    verify(store, address)
+                    ingest(store, address)
+                    for wave in waves(store):
+                        for stage in (degrade, restore, regress, score):
+                            stage(store, wave, address)
+            compact(store)
+            report(store)
     return str(store.path.resolve())
 
 

@@ -11,10 +11,11 @@ from facepipe.config import validated
 from facepipe.surveil.config import SurveilConfig
 from facepipe.surveil.runner import check
 from facepipe.vrn.backends import Backend
-from tasks.surveillance import explained_failures, process, report
+from tasks.failures import explain_crash, explained_failures
+from tasks.surveillance import process, report
 
 
-@flow(name="surveillance")
+@flow(name="surveillance", on_crashed=[explain_crash])
 def surveillance(
     inbox: Path,
     out: Path,
@@ -47,7 +48,7 @@ def surveillance(
     Returns the archive's folder.
     """
     config = validated(SurveilConfig, dict(locals()), "parameters")
-    with explained_failures(config):
+    with explained_failures("surveillance", config):
         check(config)
         with Archive(config.out).lock(config.wait):
             summary = process(config)

@@ -10,7 +10,6 @@ from prefect import task
 from prefect.artifacts import create_markdown_artifact, create_progress_artifact, update_progress_artifact
 
 from facepipe.archive import Archive
-from facepipe.errors import FacepipeError
 from facepipe.surveil.config import SurveilConfig
 from facepipe.surveil.runner import run
 from facepipe.surveil.summary import Summary
@@ -36,27 +35,6 @@ def report(config: SurveilConfig, summary: Summary) -> None:
         key="facepipe-surveillance",
         description=f"What went from {config.inbox} to {config.out}",
     )
-
-
-@contextmanager
-def explained_failures(config: SurveilConfig) -> Iterator[None]:
-    """Leave an artifact that says what to do when a run fails."""
-    try:
-        yield
-    except Exception as error:
-        reason = str(error) if isinstance(error, FacepipeError) else f"{type(error).__name__}: {error}"
-        create_markdown_artifact(
-            f"**{reason}**\n\n"
-            "Nothing is lost: what was done is in the archive, and nothing half done is in its tables. Once "
-            "the cause is mended, run the deployment again or wait for its schedule: it goes on.\n\n"
-            f"- by hand: `prefect deployment run surveillance --watch -p inbox={config.inbox} "
-            f"-p out={config.out}`\n"
-            f"- what is in the archive: `facepipe query {config.out} "
-            "'select reason, count(*) from faces group by all'`\n",
-            key="facepipe-surveillance-failure",
-            description="Why the run failed, and what to do",
-        )
-        raise
 
 
 class _Progress:

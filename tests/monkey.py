@@ -87,6 +87,7 @@ class Monkey:
     tally: Tally = field(default_factory=Tally)
     _seen: set[tuple[str, int]] = field(default_factory=set)
     _mended_at: float = 0.0
+    _before: int = 0
 
     def torment(self, plan: Sequence[str]) -> Tally:
         """Take the command through a plan of disturbances, or as much of it as there is time for, to its end.
@@ -107,6 +108,7 @@ class Monkey:
 
     def _once(self, waiting: list[str], deadline: float) -> int:
         self.tally.runs += 1
+        self._before = len(self._seen)
         for process in self._workers(None):  # those of an own cluster outlive a run, and a full disk
             with suppress(psutil.NoSuchProcess):
                 process.rlimit(psutil.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
@@ -134,6 +136,8 @@ class Monkey:
     def _disturb(self, driver: subprocess.Popen, what: str, waiting: Sequence[str]) -> bool:
         """Whether it could be done: not before a part is written, and what is to be damaged next is there."""
         workers = self._workers(driver.pid)
+        if self.cluster and len(self._seen) == self._before:  # its workers are there, the driver perhaps not
+            return False
         if not workers or not all(_FILES[name](self.run) for name in ["damage a part", *waiting]):
             return False
         with suppress(ProcessLookupError, psutil.NoSuchProcess):  # it died by itself just now
