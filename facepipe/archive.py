@@ -205,7 +205,12 @@ def read_part(path: Path, columns: list[str] | None = None) -> Iterator[pa.Recor
     """
     try:
         with pq.ParquetFile(path, page_checksum_verification=True) as file:
-            yield from file.iter_batches(columns=columns)
+            rows = 0
+            for batch in file.iter_batches(columns=columns):
+                rows += batch.num_rows
+                yield batch
+            if rows != file.metadata.num_rows:  # a column that claims to be shorter ends them all
+                raise pa.ArrowInvalid(f"{rows} rows instead of {file.metadata.num_rows}")
     except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
         raise FacepipeError(
             f"{path}: not a readable Parquet file ({' '.join(str(error).split())}); restore it from a copy"

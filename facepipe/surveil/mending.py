@@ -40,8 +40,8 @@ def mend(folder: BatchFolder, places: Places) -> None:
             continue
         try:
             _check(path, schema, places)
-        except FacepipeError as error:
-            logger.warning("%s is made again, since it cannot be trusted: %s", path, error)
+        except FacepipeError:
+            logger.warning("%s is made again: it, or a volume that it vouches for, is damaged", path)
             path.unlink()
             if schema is DETECTED:
                 shard = path.stem.rpartition("-")[0]
