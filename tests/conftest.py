@@ -3,11 +3,32 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
+from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
+if TYPE_CHECKING:
+    from prefect_server import Prefect
+
 ROOT = Path(__file__).resolve().parent.parent
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Say what several test processes share among them: files, of which those with a server stay together.
+
+    So a fixture of a module is made once, and one server serves all. Slow files come first: none is left over
+    for one process in the end.
+    """
+    server, slow = (
+        {item.path for item in items if item.get_closest_marker(name)} for name in ("server", "slow")
+    )
+    for item in items:
+        item.add_marker(pytest.mark.xdist_group("server" if item.path in server else item.path.stem))
+    items.sort(key=lambda item: (item.path not in server, item.path not in slow))
 
 
 @pytest.fixture(scope="session")
@@ -25,3 +46,31 @@ def facepipe_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     home = tmp_path / "facepipe-home"
     monkeypatch.setenv("FACEPIPE_HOME", str(home))
     return home
+
+
+@pytest.fixture(scope="session")
+def prefect(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Prefect]:
+    """A Prefect server from nothing, with all deployments and a worker, set up once by the README's commands.
+
+    The deployments name a cluster at `environment["FACEPIPE_CLUSTER"]`, where nothing listens yet.
+    """
+    from prefect_server import Prefect
+    from processes import free_port
+
+    cluster = f"tcp://127.0.0.1:{free_port()}"
+    with Prefect(tmp_path_factory.mktemp("prefect"), FACEPIPE_CLUSTER=cluster) as running:
+        running.deploy()
+        yield running
+
+
+@pytest.fixture(scope="session")
+def by_hand(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What `facepipe bench` makes of `prefect_server.SMALL` in one local process."""
+    from prefect_server import SMALL
+
+    out = tmp_path_factory.mktemp("by-hand") / "run"
+    words = [word for name, value in SMALL.items() for word in (f"--{name.replace('_', '-')}", str(value))]
+    command = [sys.executable, "-m", "facepipe", "bench", *words, "--workers", "1", "--out", str(out)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr
+    return out

@@ -14,17 +14,17 @@ import pyarrow.parquet as pq
 import pytest
 from frames import grey, put, shipped
 from inboxes import write, write_clip
-from rehearsal import Processes, Rehearsal
+from prefect_server import SMALL, Prefect
+from processes import Processes
+from rehearsal import Rehearsal
 
 # Under a minute on idle cores; ten processes on busy ones take their time.
 pytestmark = [pytest.mark.server, pytest.mark.slow, pytest.mark.timeout(900)]
 
-OPTIONS = {"limit": 4, "low_px": 32, "methods": "bilinear", "shard_size": 2}
-
 
 @pytest.fixture(scope="module")
-def rehearsal(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Rehearsal]:
-    with Rehearsal(tmp_path_factory.mktemp("rehearsal")) as running:
+def rehearsal(tmp_path_factory: pytest.TempPathFactory, prefect: Prefect) -> Iterator[Rehearsal]:
+    with Rehearsal(tmp_path_factory.mktemp("rehearsal"), prefect) as running:
         yield running
 
 
@@ -32,40 +32,24 @@ def scores(run: Path):
     return pq.read_table(run / "scores.parquet").drop_columns(["seconds"])
 
 
-def test_a_benchmark(rehearsal: Rehearsal, tmp_path: Path) -> None:
-    run = tmp_path / "run"
+def test_a_benchmark(rehearsal: Rehearsal, prefect: Prefect, by_hand: Path, tmp_path: Path) -> None:
+    out = tmp_path / "run"
     # The deployment's own default names the cluster, from the environment that it was registered in.
-    assert "Completed" in rehearsal.run("sr-benchmark", out=run, **OPTIONS)
-    facts = json.loads((run / "run.json").read_text())
+    run = prefect.run("sr-benchmark", out=out, **SMALL)
+    assert run["state_type"] == "COMPLETED", run["state"]
+    facts = json.loads((out / "run.json").read_text())
     assert facts["config"]["cluster"] == rehearsal.cluster
     assert facts["networks_on"] == "GPU workers"
     cpu, gpu = rehearsal.stages_of("cpu"), rehearsal.stages_of("gpu")
-    # Two shards: regressing the reference and the restored images makes four units, restoring two.
-    assert (cpu.count("regress"), gpu.count("regress")) == (0, 4)
-    assert (cpu.count("restore"), gpu.count("restore")) == (0, 2)
+    # Two shards: regressing the reference and the restored images makes six units, restoring four.
+    assert (cpu.count("regress"), gpu.count("regress")) == (0, 6)
+    assert (cpu.count("restore"), gpu.count("restore")) == (0, 4)
     assert (cpu + gpu).count("ingest") == (cpu + gpu).count("degrade") == 2
-
-    options = [
-        word for name, value in OPTIONS.items() for word in (f"--{name.replace('_', '-')}", str(value))
-    ]
-    command = [
-        sys.executable,
-        "-m",
-        "facepipe",
-        "bench",
-        *options,
-        "--workers",
-        "1",
-        "--out",
-        tmp_path / "alone",
-    ]
-    done = subprocess.run([str(word) for word in command], capture_output=True, text=True, timeout=300)
-    assert done.returncode == 0, done.stderr
-    assert scores(run).equals(scores(tmp_path / "alone"))
-    assert scores(run).num_rows == 4 * 2
+    assert scores(out).equals(scores(by_hand))
+    assert scores(out).num_rows == 4 * 3
 
 
-def test_a_surveillance_batch(rehearsal: Rehearsal, tmp_path: Path) -> None:
+def test_a_surveillance_batch(rehearsal: Rehearsal, prefect: Prefect, tmp_path: Path) -> None:
     first, second = grey(480, 360), grey(480, 360)
     for frame, sample in zip((first, second), shipped(2), strict=True):
         put(frame, sample, 60, (240, 180))
@@ -75,7 +59,8 @@ def test_a_surveillance_batch(rehearsal: Rehearsal, tmp_path: Path) -> None:
     write_clip(inbox / "clip.mp4", [first, second])
     before = len(rehearsal.stages_of("gpu"))
     options = {"inbox": inbox, "settle_seconds": 0, "every": 1}
-    assert "Completed" in rehearsal.run("surveillance", out=tmp_path / "archive", **options)
+    run = prefect.run("surveillance", out=tmp_path / "archive", **options)
+    assert run["state_type"] == "COMPLETED", run["state"]
     on_gpu = rehearsal.stages_of("gpu")[before:]
     assert "regress" in on_gpu
     assert "regress" not in rehearsal.stages_of("cpu")
@@ -105,7 +90,7 @@ def faces(archive: Path) -> list[dict]:
 def test_nothing_stays_behind_even_what_does_not_want_to_end(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("rehearsal.STOP_SECONDS", 1)
+    monkeypatch.setattr("processes.STOP_SECONDS", 1)
     processes = Processes(tmp_path, dict(os.environ))
     code = (
         "import signal, subprocess, sys, time; signal.signal(signal.SIGTERM, signal.SIG_IGN)\n"

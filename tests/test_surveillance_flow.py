@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-import time
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -18,7 +18,7 @@ from prefect_server import Prefect
 from facepipe.datasets.catalog import open_dataset
 from facepipe.errors import UsageError
 from facepipe.surveil.config import SurveilConfig
-from tasks import surveillance as surveillance_tasks
+from tasks import failures
 
 CLAIMED = {"prefect.flow-run.Completed", "prefect.flow-run.Failed", "prefect.flow-run.Crashed"}
 
@@ -49,67 +49,67 @@ def test_the_deployment_is_a_nightly_run_of_its_own() -> None:
 def test_a_failure_says_what_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
     shown: list[tuple[str, str]] = []
     monkeypatch.setattr(
-        surveillance_tasks,
-        "create_markdown_artifact",
-        lambda text, key, description: shown.append((key, text)),
+        failures, "create_markdown_artifact", lambda text, key, description: shown.append((key, text))
     )
     config = SurveilConfig(inbox=Path("in"), out=Path("archive"))
-    with pytest.raises(UsageError), surveillance_tasks.explained_failures(config):
+    with pytest.raises(UsageError), failures.explained_failures("surveillance", config):
         raise UsageError("inbox in: no such folder")
     ((key, text),) = shown
     assert key == "facepipe-surveillance-failure"
     assert "inbox in: no such folder" in text
     assert "prefect deployment run surveillance --watch -p inbox=in -p out=archive" in text
-    with surveillance_tasks.explained_failures(config):
+    with failures.explained_failures("surveillance", config):
         pass
     assert len(shown) == 1
 
 
+@pytest.fixture
+def deployment(prefect: Prefect) -> Iterator[dict]:
+    """The registered deployment while no worker takes its runs; afterwards all is as it was."""
+    found = prefect.deployment("surveillance")
+    prefect.request("patch", "work_pools/facepipe", {"is_paused": True})
+    yield found
+    prefect.request("patch", "work_pools/facepipe", {"is_paused": False})
+    prefect.request("patch", f"deployments/{found['id']}", {"parameters": found["parameters"]})
+
+
 @pytest.mark.slow
 @pytest.mark.server
-def test_missed_nights_are_caught_up_by_a_run_of_the_schedule(tmp_path: Path) -> None:
+def test_missed_nights_are_caught_up_by_a_run_of_the_schedule(
+    prefect: Prefect, deployment: dict, tmp_path: Path
+) -> None:
     inbox, archive = tmp_path / "inbox", tmp_path / "archive"
     dataset = open_dataset("sample", "auto")
     face = dataset.load(dataset.refs()[0]).image
     write(inbox / "face.png", np.pad(face, ((100, 100), (200, 100), (0, 0))))
     write(inbox / "none.png", np.zeros((100, 100, 3), np.uint8))
-    with Prefect(tmp_path) as prefect:
-        prefect("work-pool", "create", "facepipe", "--type", "process")
-        prefect("deploy", "--prefect-file", "deploy/prefect.yaml", "--all")
-        prefect("automation", "create", "--from-file", "deploy/automations.yaml")
-        (automation,) = prefect.api("automations/filter", {})
-        assert set(automation["trigger"]["expect"]) >= CLAIMED
-        (deployment,) = prefect.api(
-            "deployments/filter", {"deployments": {"name": {"any_": ["surveillance"]}}}
-        )
-        parameters = {"inbox": str(inbox), "out": str(archive), "settle_seconds": 0, "workers": 1}
-        prefect.request("patch", f"deployments/{deployment['id']}", {"parameters": parameters})
-        last_night = datetime.now(UTC) - timedelta(days=1)
-        prefect.request(
-            "post",
-            f"deployments/{deployment['id']}/schedule",
-            {"start_time": last_night.isoformat(), "end_time": datetime.now(UTC).isoformat()},
-        )
-        prefect.start_worker("facepipe")
-        run = finished_run(prefect, deployment["id"])
-        assert run["state_type"] == "COMPLETED", run["state"]
-        assert run["auto_scheduled"]
-        artifacts = {artifact["key"]: artifact for artifact in prefect.api("artifacts/filter", {})}
-        assert "2 new inputs" in artifacts["facepipe-surveillance"]["data"]
+    prefect("automation", "create", "--from-file", "deploy/automations.yaml")
+    (automation,) = prefect.api("automations/filter", {})
+    assert set(automation["trigger"]["expect"]) >= CLAIMED
+    parameters = {
+        "inbox": str(inbox),
+        "out": str(archive),
+        "settle_seconds": 0,
+        "cluster": "local",
+        "workers": 1,
+    }
+    prefect.request("patch", f"deployments/{deployment['id']}", {"parameters": parameters})
+    last_night = datetime.now(UTC) - timedelta(days=1)
+    prefect.request(
+        "post",
+        f"deployments/{deployment['id']}/schedule",
+        {"start_time": last_night.isoformat(), "end_time": datetime.now(UTC).isoformat()},
+    )
+    prefect.request("patch", "work_pools/facepipe", {"is_paused": False})
+    scheduled = {"deployment_id": {"any_": [deployment["id"]]}, "tags": {"all_": ["auto-scheduled"]}}
+    run = prefect.ended({"flow_runs": scheduled})
+    assert run["state_type"] == "COMPLETED", run["state"]
+    assert run["auto_scheduled"]
+    of_run = {"artifacts": {"flow_run_id": {"any_": [run["id"]]}}}
+    artifacts = {artifact["key"]: artifact for artifact in prefect.api("artifacts/filter", of_run)}
+    assert "2 new inputs" in artifacts["facepipe-surveillance"]["data"]
     found = pq.read_table(archive / "faces.parquet").to_pylist()
     assert {(row["source"], row["reason"]) for row in found} == {
         ("face.png", None),
         ("none.png", "no-face-detected"),
     }
-
-
-def finished_run(prefect: Prefect, deployment: str, seconds: float = 120) -> dict:
-    deadline = time.monotonic() + seconds
-    done = {"state": {"type": {"any_": ["COMPLETED", "FAILED", "CRASHED", "CANCELLED"]}}}
-    while time.monotonic() < deadline:
-        wanted = {"deployments": {"id": {"any_": [deployment]}}, "flow_runs": done}
-        runs = prefect.api("flow_runs/filter", wanted)
-        if runs:
-            return runs[0]
-        time.sleep(1)
-    raise AssertionError("the scheduled run never ended")

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from prefect.testing.utilities import prefect_test_harness
+from prefect.settings import PREFECT_API_URL, PREFECT_HOME, temporary_settings
+from prefect_server import Prefect
 
 from facepipe.errors import UsageError
 from facepipe.vrn import train
@@ -19,11 +20,14 @@ from flows.training import training
 
 
 @pytest.mark.slow
+@pytest.mark.server
 @pytest.mark.filterwarnings("default")
-def test_the_flow_gives_the_same_weights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_flow_gives_the_same_weights(
+    prefect: Prefect, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(train, "make_validation_faces", lambda _: make_validation_faces(1))
     options = {"steps": 1, "batch": 2, "views": 1, "seed": 5}
-    with prefect_test_harness(server_startup_timeout=60):
+    with temporary_settings({PREFECT_API_URL: prefect.url, PREFECT_HOME: tmp_path / "prefect-home"}):
         with pytest.raises(UsageError, match="either --steps or --minutes"):
             training(tmp_path / "flow", "tiny")
         path = Path(training(tmp_path / "flow", "tiny", init="vrn-compact", workers=0, **options))
