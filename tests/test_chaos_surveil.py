@@ -89,7 +89,7 @@ def test_a_long_bad_night(seed: int, tmp_path: Path) -> None:
     plan = [[what] for what in [*DISTURBANCES, FULL_DISK, *BAD_DISK]]
     plan += [["kill the driver", what] for what in [*ARCHIVE_DAMAGE, *ARCHIVE_DAMAGE]]
     rng.shuffle(plan)
-    words = command(traces, inbox, archive, {"seconds": 0.2}, "--unit-timeout-s", "15")
+    words = command(traces, inbox, archive, {"seconds": 0.2}, "--unit-timeout-s", "40")
     monkey = Monkey(words, archive, rng, 3000, switch=tmp_path / "traces.switch")
     tally = monkey.torment([what for step in plan for what in step])
     check_archive(archive, calm, inbox, {"03b.png": "worker-died", "07b.png": "timed-out"})
