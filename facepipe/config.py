@@ -4,18 +4,16 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Hashable
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal
 
-import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from facepipe.conventions import NETWORK_PX
 from facepipe.degrade import DEGRADATIONS
-from facepipe.errors import UsageError
 from facepipe.filling import FILLINGS
-from facepipe.registry import did_you_mean, unknown
+from facepipe.registry import unknown
+from facepipe.validation import validated
 from facepipe.vrn.backends import Backend
 
 IDENTITY_FIELDS = (
@@ -36,10 +34,6 @@ IDENTITY_FIELDS = (
     "seed",
 )
 """The fields that determine a run's tables; the others only say how the work is done."""
-
-MAX_CONFIG_BYTES = 1 << 20
-
-M = TypeVar("M", bound=BaseModel)
 
 
 class BenchConfig(BaseModel):
@@ -165,68 +159,3 @@ def _not_empty(value: tuple[Any, ...]) -> tuple[Any, ...]:
 def make_config(values: dict[str, Any], where: str = "configuration") -> BenchConfig:
     """Build the configuration of a benchmark run from plain values; raises as `validated`."""
     return validated(BenchConfig, values, where)
-
-
-def validated(model: type[M], values: dict[str, Any], where: str) -> M:
-    """Build a configuration from plain values.
-
-    Args:
-        model: its class.
-        values: by key.
-        where: what they came from, for messages.
-
-    Raises:
-        UsageError: an unknown key (with a suggestion) or a value out of range, all of them named.
-    """
-    try:
-        return model(**values)
-    except ValidationError as error:
-        explained = "; ".join(_explain(item, model) for item in error.errors())
-        raise UsageError(f"{where}: {explained}") from error
-
-
-def _explain(item: Any, model: type[BaseModel]) -> str:
-    key = ".".join(str(part) for part in item["loc"])
-    if item["type"] == "extra_forbidden":
-        return f"unknown key {key!r}{did_you_mean(key, model.model_fields)}"
-    if item["type"] == "missing":
-        return f"{key} is needed"
-    message = item["msg"].removeprefix("Value error, ")
-    if item["type"] == "value_error":
-        return f"{key}: {message}" if key else message
-    return f"{key}: {message}, got {item['input']!r}"
-
-
-class _OnceEachLoader(yaml.SafeLoader):
-    """YAML's plain values only; a key that stands twice is an error, and not the last one's victory."""
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        keys = [self.construct_object(key, deep=True) for key, _ in node.value]
-        for key in keys:
-            if not isinstance(key, Hashable) or keys.count(key) > 1:
-                raise yaml.constructor.ConstructorError(None, None, f"key {key!r} twice", node.start_mark)
-        return super().construct_mapping(node, deep)
-
-
-def read_config_file(path: Path) -> dict[str, Any]:
-    """Read the keys of a YAML configuration.
-
-    Raises:
-        UsageError: the file is missing, not YAML, or not a mapping.
-    """
-    try:
-        if path.stat().st_size > MAX_CONFIG_BYTES:
-            raise UsageError(f"{path}: larger than {MAX_CONFIG_BYTES} bytes, that is no configuration")
-        values = yaml.load(path.read_text(encoding="utf-8"), _OnceEachLoader)
-    except (OSError, UnicodeDecodeError) as error:
-        raise UsageError(f"{path}: cannot read the configuration: {error}") from error
-    except (yaml.YAMLError, RecursionError, ValueError) as error:
-        raise UsageError(f"{path}: not YAML: {' '.join(str(error).split())}") from error
-    if values is None:
-        return {}
-    if not isinstance(values, dict):
-        raise UsageError(f"{path}: expected 'key: value' lines, got {type(values).__name__}")
-    named = {str(key).replace("-", "_"): value for key, value in values.items()}
-    if len(named) < len(values):
-        raise UsageError(f"{path}: a key stands there twice, once with '-' and once with '_'")
-    return named

@@ -7,9 +7,9 @@ from pathlib import Path
 from prefect import flow
 
 from facepipe.archive import Archive
-from facepipe.config import validated
 from facepipe.surveil.config import SurveilConfig
 from facepipe.surveil.runner import check
+from facepipe.validation import validated
 from facepipe.vrn.backends import Backend
 from tasks.failures import explain_crash, explained_failures
 from tasks.surveillance import process, report

@@ -7,8 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from facepipe.config import BenchConfig, make_config, read_config_file
+from facepipe.config import BenchConfig, make_config
 from facepipe.errors import UsageError
+from facepipe.surveil.config import SurveilConfig
+from facepipe.validation import read_config_file, validated
 
 
 def test_lists_may_be_written_with_commas() -> None:
@@ -29,6 +31,40 @@ def test_every_wrong_value_is_named() -> None:
     assert "128 px is not a low resolution" in message
     assert "limit" in message
     assert "did you mean 'area'" in message
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "expected"),
+    [
+        ("low_px", "16,abc", "expected a whole number, got 'abc'"),
+        ("limit", 0, "expected 1 or more, got 0"),
+        ("max_yaw_deg", 0, "expected more than 0, got 0"),
+        ("shard_size", 257, "expected 256 or less, got 257"),
+        ("disk_gb", "much", "expected a number, got 'much'"),
+        ("crop", "head", "expected 'full', 'face' or 'landmarks', got 'head'"),
+        ("out", 3, "expected a path, got 3"),
+        ("dataset", 3, "expected text, got 3"),
+        ("methods", {}, "expected a list, got {}"),
+    ],
+)
+def test_wrong_values_are_told_what_was_expected(key: str, value: object, expected: str) -> None:
+    option = f"--{key.replace('_', '-')}"
+    for given, place in (((), f"run.yaml: {key}"), ((key,), option)):
+        with pytest.raises(UsageError) as caught:
+            validated(BenchConfig, {key: value}, "run.yaml", given)
+        assert str(caught.value) == f"{place}: {expected}"
+
+
+@pytest.mark.parametrize("model", [BenchConfig, SurveilConfig])
+@pytest.mark.parametrize(
+    "value", ["~", -1, 1e9, 0.5, float("inf"), float("nan"), [], {}, [{}], None, b"\xff"]
+)
+def test_no_error_is_in_the_words_of_the_library(model: type, value: object) -> None:
+    for key in model.model_fields:
+        try:
+            validated(model, {"inbox": "inbox", "out": "out", key: value}, "run.yaml")
+        except UsageError as error:
+            assert " should " not in str(error), (key, error)
 
 
 def test_a_file_is_read_with_dashes_or_underscores(tmp_path: Path) -> None:

@@ -15,10 +15,11 @@ import torch
 from PIL import Image
 from safetensors.torch import save_file
 
-from facepipe.config import make_config, read_config_file
+from facepipe.config import make_config
 from facepipe.datasets.matfile import read_mat
 from facepipe.errors import SampleError, UsageError, WeightsError
 from facepipe.images import decode_image
+from facepipe.validation import read_config_file
 from facepipe.weights import WeightsInfo, load_tensors, open_weights, read_foreign, save_weights
 
 CASES = 1000

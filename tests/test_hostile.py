@@ -18,11 +18,11 @@ from PIL import Image
 from test_results import TWO, write_run
 
 from facepipe.cli import facepipe
-from facepipe.config import read_config_file
 from facepipe.datasets.catalog import open_dataset
 from facepipe.errors import SampleError, UsageError, WeightsError, printable
 from facepipe.results import ask
 from facepipe.results import query as querying
+from facepipe.validation import read_config_file
 from facepipe.weights import read_foreign
 
 RED = "\x1b[31mred\x1b[0m"
@@ -78,7 +78,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, subprocess.Comp
         "--out",
         str(root / "run"),
     ]
-    done = subprocess.run([*command, *options], capture_output=True, text=True, timeout=250)
+    done = subprocess.run([*command, *options], capture_output=True, text=True, timeout=800)
     return root, done
 
 

@@ -26,7 +26,6 @@ from facepipe.archive import Archive
 from facepipe.cli import facepipe
 from facepipe.cli.look import reconstruct
 from facepipe.cluster import open_cluster
-from facepipe.config import validated
 from facepipe.errors import RunConflictError, UsageError
 from facepipe.progress import progress
 from facepipe.reconstruct import DEFAULT_METHOD
@@ -35,6 +34,7 @@ from facepipe.surveil import batch, rules, runner
 from facepipe.surveil.config import SurveilConfig
 from facepipe.surveil.retention import expire
 from facepipe.surveil.summary import Summary
+from facepipe.validation import validated
 from facepipe.volumefile import read_volume
 
 

@@ -8,8 +8,8 @@ from typing import Any
 
 import click
 
-from facepipe.cli.options import options_from
-from facepipe.config import BenchConfig, make_config, read_config_file
+from facepipe.cli.options import config_from, options_from
+from facepipe.config import BenchConfig
 
 
 @click.command()
@@ -22,9 +22,7 @@ def bench(config_file: Path | None, dry_run: bool, **options: Any) -> None:
     Options on the command line win over those of --config. The same command continues a run that was
     interrupted, and does only what is missing.
     """
-    values = read_config_file(config_file) if config_file else {}
-    values |= {name: value for name, value in options.items() if value is not None}
-    config = make_config(values, str(config_file) if config_file else "options")
+    config = config_from(BenchConfig, config_file, options)
     if dry_run:
         from facepipe.estimate import estimate
 

@@ -5,11 +5,15 @@ from __future__ import annotations
 import types
 from collections.abc import Callable, Collection
 from pathlib import Path
-from typing import Any, Literal, Union, get_args, get_origin
+from typing import Any, Literal, TypeVar, Union, get_args, get_origin
 
 import click
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
+
+from facepipe.validation import read_config_file, validated
+
+M = TypeVar("M", bound=BaseModel)
 
 
 def options_from(model: type[BaseModel], leave_out: Collection[str] = ()) -> Callable[[Callable], Callable]:
@@ -36,6 +40,22 @@ def options_from(model: type[BaseModel], leave_out: Collection[str] = ()) -> Cal
         return command
 
     return decorate
+
+
+def config_from(model: type[M], config_file: Path | None, options: dict[str, Any]) -> M:
+    """The configuration that options and a file make together; options win.
+
+    Args:
+        model: its class.
+        config_file: a YAML file of the same keys.
+        options: by name, None where an option was not given.
+
+    Raises:
+        UsageError: a value or a key is wrong, or the file cannot be read.
+    """
+    given = {name: value for name, value in options.items() if value is not None}
+    values = read_config_file(config_file) if config_file else {}
+    return validated(model, values | given, str(config_file or "command line"), given)
 
 
 def _click_type(annotation: Any) -> click.ParamType | type:

@@ -7,8 +7,7 @@ from typing import Any
 
 import click
 
-from facepipe.cli.options import options_from
-from facepipe.config import read_config_file, validated
+from facepipe.cli.options import config_from, options_from
 from facepipe.surveil.config import SurveilConfig
 
 
@@ -25,11 +24,7 @@ def surveil(config_file: Path | None, inbox: Path | None, **options: Any) -> Non
 
     Example: facepipe surveil inbox --out archive --per-second 2 --retain-days 30
     """
-    values = read_config_file(config_file) if config_file else {}
-    values |= {name: value for name, value in options.items() if value is not None}
-    if inbox is not None:
-        values["inbox"] = inbox
-    _run(validated(SurveilConfig, values, str(config_file) if config_file else "options"))
+    _run(config_from(SurveilConfig, config_file, {"inbox": inbox, **options}))
 
 
 def _run(config: SurveilConfig) -> None:

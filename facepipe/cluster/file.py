@@ -8,8 +8,8 @@ from typing import Any
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from facepipe.config import read_config_file, validated
 from facepipe.errors import UsageError
+from facepipe.validation import read_config_file, validated
 
 
 class Limits(BaseModel):
