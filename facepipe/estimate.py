@@ -4,34 +4,33 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Mapping
-from typing import Any
-
-import numpy as np
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from itertools import islice
 
 from facepipe import stages
 from facepipe.config import BenchConfig
-from facepipe.conventions import NETWORK_PX
 from facepipe.crop import Crop
-from facepipe.datasets.base import Sample
-from facepipe.errors import SampleError
+from facepipe.datasets.base import SampleRef
+from facepipe.errors import SampleError, UsageError
 from facepipe.plan import STAGES, RunSpec
 from facepipe.runner import describe, plan_waves
 from facepipe.superres.methods import get_method
-from facepipe.truth import Truth
 from facepipe.vrn.regressors import get_regressor
 
-TRIAL_IMAGES = 8
+TRIAL_SAMPLES = 2
 
 
 def estimate(config: BenchConfig) -> str:
     """Describe a run that was not started, as lines of text.
 
-    The trial takes every stage through a few images in this process on one thread; the time expected is
-    that, times the samples, over the workers.
+    The trial does the work of every stage for the first samples in this process; the time expected is the
+    processor's for that, times the samples, over the workers. What else runs on this machine makes no
+    difference, and starting workers and writing arrays is not counted.
 
     Raises:
-        UsageError: as `facepipe.runner.prepare`, or when the disk budget is too small.
+        UsageError: as `facepipe.runner.prepare`, when the disk budget is too small, or when no sample can be
+            used.
     """
     spec = describe(config)
     groups = plan_waves(spec, config.keep, config.disk_gb)
@@ -41,9 +40,7 @@ def estimate(config: BenchConfig) -> str:
     at_once = spec.bytes_per_sample() * spec.shard_size * max(len(group) for group in groups) / 1e9
     rows = spec.n_samples * len(spec.score_conditions())
     units = sum(len(spec.units(stage, range(spec.n_shards))) for stage in STAGES)
-    where = (
-        f"{workers} workers" if config.cluster == "local" else f"{workers} workers like this machine's cores"
-    )
+    where = f"{workers} idle cores {'of' if config.cluster == 'local' else 'like those of'} this machine"
     lines = [
         f"data set    {spec.dataset.name} ({spec.dataset.kind}): {spec.n_samples} images",
         f"methods     {', '.join(spec.methods)}",
@@ -59,50 +56,74 @@ def estimate(config: BenchConfig) -> str:
     return "\n".join(lines)
 
 
+class _Clock:
+    """Processor time by stage."""
+
+    def __init__(self) -> None:
+        self.seconds = dict.fromkeys(STAGES, 0.0)
+
+    @contextmanager
+    def counting(self, stage: str, times: int = 1) -> Iterator[None]:
+        """Count what is done meanwhile as if it were done so many times."""
+        began = time.process_time()
+        yield
+        self.seconds[stage] += times * (time.process_time() - began)
+
+
 def _trial(spec: RunSpec) -> dict[str, float]:
-    """Seconds per sample of every stage, measured on this machine."""
-    images = np.random.default_rng(0).integers(0, 256, (TRIAL_IMAGES, NETWORK_PX, NETWORK_PX, 3), np.uint8)
-    cost = dict.fromkeys(STAGES, 0.0)
+    """Seconds of processor time that every stage takes for a sample, measured on the first ones.
+
+    Raises:
+        UsageError: no sample can be used.
+    """
+    refs = list(islice(_usable(spec), TRIAL_SAMPLES))
+    if not refs:
+        raise UsageError(f"{spec.dataset.name}: none of its {spec.n_samples} images can be used")
+    _take_through(spec, refs[0], _Clock())  # networks are loaded and functions compiled once only
+    clock = _Clock()
+    for ref in refs:
+        _take_through(spec, ref, clock)
+    return {stage: seconds / len(refs) for stage, seconds in clock.seconds.items()}
+
+
+def _usable(spec: RunSpec) -> Iterator[SampleRef]:
     for ref in spec.dataset.refs():
-        try:
-            sample, loading = _timed(lambda ref=ref: spec.dataset.load(ref))
-            row, framing = _timed(lambda ref=ref, sample=sample: stages.ingest(ref, sample, spec.crop))
-        except SampleError:
-            continue
-        cost["ingest"] = loading + framing
-        cost["degrade"] = loading + _degrading(spec, sample, row)
-        break
-    for condition in spec.restore_conditions():
-        small = np.ascontiguousarray(images[:, : condition.low_px, : condition.low_px])
-        resolver = get_method(condition.method).build(condition.low_px)
-        resolver(small)
-        cost["restore"] += _timed(lambda small=small, resolver=resolver: resolver(small))[1] / TRIAL_IMAGES
-    per_image = _timed(lambda: stages.score_images(images[0], images[1], False))[1]
-    cost["score"] = per_image * len(spec.score_conditions())
-    for name, geometry in spec.regressors.items():
-        network = get_regressor(name).build(backend=spec.backend)
-        network(images)
-        volumes, seconds = _timed(lambda network=network: network(images))
-        n_conditions = sum(condition.regressor == name for condition in spec.regress_conditions())
-        cost["regress"] += seconds / TRIAL_IMAGES * n_conditions
-        scoring = _timed(
-            lambda v=volumes, g=geometry: stages.score_volume(v[0], v[1], g, Truth(), None, None)
-        )[1]
-        cost["score"] += scoring * n_conditions
-    return cost
+        with suppress(SampleError):
+            stages.ingest(ref, spec.dataset.load(ref), spec.crop)
+            yield ref
 
 
-def _degrading(spec: RunSpec, sample: Sample, row: Mapping[str, Any]) -> float:
-    """Seconds that the images of one sample take."""
+def _take_through(spec: RunSpec, ref: SampleRef, clock: _Clock) -> None:
+    """Do the work of a run for one sample; of a regressor's volumes only one is timed, for all."""
+    with clock.counting("ingest"):
+        row = stages.ingest(ref, spec.dataset.load(ref, dense=False), spec.crop)
     crop = Crop(row["crop_x0"], row["crop_y0"], row["crop_size"])
     axes = (spec.degradations, spec.low_px, spec.seed)
-    return float(_timed(lambda: stages.make_images(sample, crop, "trial", *axes))[1])
-
-
-def _timed(work: Callable) -> tuple:
-    started = time.perf_counter()
-    result = work()
-    return result, time.perf_counter() - started
+    with clock.counting("degrade"):
+        sample = spec.dataset.load(ref)
+        reference, lowres = stages.make_images(sample, crop, ref.sample_id, *axes)
+        truth = stages.truth_in_crop(sample.truth, crop)
+    restored = reference
+    for condition in spec.restore_conditions():
+        with clock.counting("restore"):
+            resolver = get_method(condition.method).build(condition.low_px)
+            restored = resolver(lowres[condition.degradation, condition.low_px][None])[0]
+        with clock.counting("score", times=max(1, len(spec.regressors))):
+            stages.score_images(reference, restored, False)
+    topology = spec.dataset.topology()
+    filled = {}
+    if topology is not None:
+        for geometry in spec.geometries():
+            with clock.counting("degrade"):
+                filled[geometry] = stages.make_truth_volume(truth, topology, geometry, spec.filling)
+    for name, geometry in spec.regressors.items():
+        count = sum(condition.regressor == name for condition in spec.regress_conditions())
+        network = get_regressor(name).build(backend=spec.backend)
+        of_reference = network(reference[None])[0]
+        with clock.counting("regress", times=count):
+            volume = network(restored[None])[0]
+        with clock.counting("score", times=count):
+            stages.score_volume(volume, of_reference, geometry, truth, topology, filled.get(geometry))
 
 
 def _duration(seconds: float) -> str:
