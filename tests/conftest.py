@@ -6,8 +6,9 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -18,17 +19,29 @@ ROOT = Path(__file__).resolve().parent.parent
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Say what several test processes share among them: files, of which those with a server stay together.
-
-    So a fixture of a module is made once, and one server serves all. Slow files come first: none is left over
-    for one process in the end.
-    """
+    """Files with a server first, then slow ones: of two processes none is left with a slow one in the end."""
     server, slow = (
         {item.path for item in items if item.get_closest_marker(name)} for name in ("server", "slow")
     )
-    for item in items:
-        item.add_marker(pytest.mark.xdist_group("server" if item.path in server else item.path.stem))
     items.sort(key=lambda item: (item.path not in server, item.path not in slow))
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """Every file stays in one process, whose modules' fixtures are made once, and so do all with a server."""
+    from xdist.scheduler import LoadScopeScheduling
+
+    class ByFile(LoadScopeScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            file = nodeid.split("::")[0]
+            return "server" if _has_server(file) else file
+
+    return ByFile(config, log)
+
+
+@cache
+def _has_server(file: str) -> bool:
+    return "pytest.mark.server" in (ROOT / file).read_text()
 
 
 @pytest.fixture(scope="session")
@@ -71,6 +84,6 @@ def by_hand(tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("by-hand") / "run"
     words = [word for name, value in SMALL.items() for word in (f"--{name.replace('_', '-')}", str(value))]
     command = [sys.executable, "-m", "facepipe", "bench", *words, "--workers", "1", "--out", str(out)]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=300)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=800)
     assert done.returncode == 0, done.stderr
     return out

@@ -16,7 +16,7 @@ from pathlib import Path
 
 from conftest import ROOT
 
-START_SECONDS = 180
+START_SECONDS = 400
 RUN_SECONDS = 500
 STOP_SECONDS = 15
 

@@ -69,7 +69,7 @@ def test_a_surveillance_batch(rehearsal: Rehearsal, prefect: Prefect, tmp_path: 
         2:
     ]
     command = [sys.executable, "-m", "facepipe", "surveil", inbox, "--out", tmp_path / "alone", *words]
-    done = subprocess.run([str(word) for word in command], capture_output=True, text=True, timeout=300)
+    done = subprocess.run([str(word) for word in command], capture_output=True, text=True, timeout=800)
     assert done.returncode == 0, done.stderr
     found, alone = (faces(tmp_path / name) for name in ("archive", "alone"))
     assert found == alone
