@@ -7,7 +7,7 @@ only for shards that are damaged.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from itertools import pairwise
 from typing import Any
 
@@ -41,6 +41,9 @@ CLAIMS = pa.schema(
 )
 """Columns of checksums.parquet: a part's rows, and whose part it was."""
 
+OnPart = Callable[[str, Condition, pa.Table], None]
+"""Told of a stage, a condition and one of their parts."""
+
 _UNIT_COLUMNS = ("stage", *CONDITION_COLUMNS, "shard")
 
 
@@ -64,9 +67,9 @@ def damaged_tables(store: RunStore, run: Mapping[str, Any]) -> list[str]:
     return [name for name, digest in found.items() if name in run["files"] and run["files"][name] != digest]
 
 
-def pack_claims(spec: RunSpec, store: RunStore) -> None:
-    """Write checksums.parquet from the parts of every stage that writes arrays."""
-    write_tables(store.checksums_path, _packed(spec, store), CLAIMS)
+def pack_claims(spec: RunSpec, store: RunStore, note: OnPart) -> None:
+    """Write checksums.parquet from the parts of every stage that writes arrays, and show them to `note`."""
+    write_tables(store.checksums_path, _packed(spec, store, note), CLAIMS)
 
 
 def unpack_claims(store: RunStore) -> int:
@@ -98,11 +101,13 @@ def iter_claims(store: RunStore) -> Iterator[tuple[str, Condition, int, pa.Table
             yield stage, condition, int(shard), table.slice(start, stop - start).select(ARRAY_PART.names)
 
 
-def _packed(spec: RunSpec, store: RunStore) -> Iterator[pa.Table]:
+def _packed(spec: RunSpec, store: RunStore, note: OnPart) -> Iterator[pa.Table]:
     for stage in ARRAY_STAGES:
         for condition in spec.conditions(stage):
             for shard in sorted(store.done_shards(stage, condition.key)):
-                yield _labelled(store.read_part(stage, condition.key, shard), stage, condition, shard)
+                part = store.read_part(stage, condition.key, shard)
+                note(stage, condition, part)
+                yield _labelled(part, stage, condition, shard)
 
 
 def _labelled(part: pa.Table, stage: str, condition: Condition, shard: int) -> pa.Table:

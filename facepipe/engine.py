@@ -11,7 +11,9 @@ resumed.
 from __future__ import annotations
 
 import logging
+import math
 import resource
+import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import CancelledError
 from contextlib import contextmanager
@@ -30,6 +32,9 @@ from facepipe.overdue import STARTED, Watch, default_limit_s
 logger = logging.getLogger("facepipe")
 
 DEATHS_TO_QUARANTINE = 3
+RECOUNT_S = 1.0
+"""How long the number of slots is taken as known, unless a worker dies: asking costs a message each way."""
+
 WORKER_DIED = "worker-died"
 TIMED_OUT = "timed-out"
 _MEMORY_EVENTS = "worker-restart-memory"
@@ -136,9 +141,12 @@ class Engine(Generic[U]):
         running: dict[Future, U] = {}
         died: list[U] = []
         window = as_completed(loop=self.client.loop)
+        slots, counted = 1, -math.inf
 
         def refill() -> None:
-            slots = max(1, self._slots(units[0]))
+            nonlocal slots, counted
+            if time.monotonic() - counted > RECOUNT_S:
+                slots, counted = max(1, self._slots(units[0])), time.monotonic()
             while len(running) < slots:
                 unit = next(waiting, None)
                 if unit is None:
@@ -151,12 +159,15 @@ class Engine(Generic[U]):
         try:
             for future in window:
                 unit = running.pop(future)
+                if future.status == "finished":  # its slot need not wait until the report is fetched
+                    refill()
                 try:
                     finish(unit, self._outcome(future))
                 except _WorkerLostError as lost:
                     logger.warning("%s: %s; it will be done again alone", unit, lost.reason)
                     died.append(unit)
-                refill()
+                    counted = -math.inf
+                    refill()
         finally:
             for future in running:
                 self._watch.remove(future)

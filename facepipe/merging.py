@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from facepipe.completion import COMPLETE, pack_claims, table_digests
+from facepipe.completion import ARRAY_STAGES, COMPLETE, pack_claims, table_digests
 from facepipe.errors import FacepipeError, RunConflictError
 from facepipe.files import file_digest
 from facepipe.parts import UPSTREAM
-from facepipe.plan import STAGES, Condition, RunSpec
+from facepipe.plan import Condition, RunSpec
 from facepipe.preparing import REFS, digest, load_spec, now
 from facepipe.schema import FAILURES, SAMPLES, SCORES
 from facepipe.store import RunStore
@@ -31,16 +31,17 @@ def accept(spec: RunSpec, store: RunStore) -> None:
     rows: list[dict[str, Any]] = []
     refs: list[dict[str, Any]] = []
     seen: set[str] = set()
-    candidates = _rows(store, "ingest", Condition())
+    failures = _Failures()
+    candidates = _ingested(store, failures)
     for row, ref in zip(candidates, read_table(store.candidates_path).to_pylist(), strict=True):
         if row["reason"] is None and row["sample_id"] not in seen:
             rows.append(row)
             refs.append(ref)
             seen.add(row["sample_id"])
-    write_table(store.failures_path, _failures(spec, store, STAGES[:1]))
+    write_table(store.failures_path, failures.table())
     run = store.read_run()
     if not rows:
-        reasons = sorted({row["reason"] for row in _rows(store, "ingest", Condition())})
+        reasons = sorted(set(failures.table()["reason"].to_pylist()))
         raise FacepipeError(
             f"{spec.dataset.name}: none of {spec.n_candidates} images is usable ({', '.join(reasons)}); "
             f"see {store.failures_path}"
@@ -94,10 +95,18 @@ def finish(store: RunStore) -> dict[str, Any]:
     run = store.read_run()
     if run["status"] != COMPLETE:
         spec = load_spec(store)
+        failed = _Failures(read_table(store.samples_path)["sample_id"].to_pylist())
+        for part in store.iter_parts("ingest", Condition().key):
+            failed.note("ingest", Condition(), part)
         if run["config"]["keep"] == "all":
-            pack_claims(spec, store)
-        n_scores = write_tables(store.scores_path, _scores(spec, store), SCORES)
-        failures = _failures(spec, store, STAGES)
+            pack_claims(spec, store, failed.note)
+        else:
+            for stage in ARRAY_STAGES:
+                for condition in spec.conditions(stage):
+                    for part in store.iter_parts(stage, condition.key):
+                        failed.note(stage, condition, part)
+        n_scores = write_tables(store.scores_path, _scores(spec, store, failed), SCORES)
+        failures = failed.table()
         write_table(store.failures_path, failures)
         quarantined = len(set(failures["sample_id"].to_pylist()))
         run["counts"] |= {"scores": n_scores, "failures": failures.num_rows, "quarantined": quarantined}
@@ -107,40 +116,48 @@ def finish(store: RunStore) -> dict[str, Any]:
     return dict(run["counts"])
 
 
-def _scores(spec: RunSpec, store: RunStore) -> Iterator[pa.Table]:
+def _scores(spec: RunSpec, store: RunStore, failed: _Failures) -> Iterator[pa.Table]:
     for condition in spec.score_conditions():
         for part in store.iter_parts("score", condition.key):
+            failed.note("score", condition, part)
             yield part.filter(pc.is_null(part["reason"]))
 
 
-def _failures(spec: RunSpec, store: RunStore, stages: tuple[str, ...]) -> pa.Table:
-    """Every quarantined sample once for each stage and condition that it failed in."""
-    found: dict[tuple[str, str, str], dict[str, Any]] = {}
-    ids: list[str] = []
-    for stage in stages:
-        if stage != "ingest" and not ids:
-            ids = read_table(store.samples_path)["sample_id"].to_pylist()
-        for condition in spec.conditions(stage):
-            for row in _rows(store, stage, condition, only_failed=True):
-                sample_id = row["sample_id"] if "sample_id" in row else ids[row["index"]]
-                name = "" if condition == Condition() else str(condition)
-                found[sample_id, stage, name] = {
-                    "sample_id": sample_id,
-                    "stage": stage,
-                    "condition": name,
-                    "reason": row["reason"],
-                    "detail": row["detail"],
-                }
-    return pa.Table.from_pylist(list(found.values()), schema=FAILURES)
-
-
-def _rows(
-    store: RunStore, stage: str, condition: Condition, only_failed: bool = False
-) -> Iterator[dict[str, Any]]:
-    for part in store.iter_parts(stage, condition.key):
-        if only_failed:
-            reason = part["reason"]
-            part = part.filter(  # noqa: PLW2901
-                pc.and_(pc.is_valid(reason), pc.not_equal(reason, UPSTREAM))
-            )
+def _ingested(store: RunStore, failed: _Failures) -> Iterator[dict[str, Any]]:
+    for part in store.iter_parts("ingest", Condition().key):
+        failed.note("ingest", Condition(), part)
         yield from part.to_pylist()
+
+
+class _Failures:
+    """Every quarantined sample once for each stage and condition that it failed in.
+
+    It is shown the parts as they are read for something else: reading is most of what merging costs.
+
+    Args:
+        ids: of the samples, by index; parts of ingest name theirs themselves.
+    """
+
+    def __init__(self, ids: Sequence[str] = ()) -> None:
+        self._ids = ids
+        self._found: dict[tuple[str, str, str], dict[str, Any]] = {}
+
+    def note(self, stage: str, condition: Condition, part: pa.Table) -> None:
+        """Take what a part says of quarantined samples."""
+        reason = part["reason"]
+        if reason.null_count == len(reason):
+            return
+        for row in part.filter(pc.and_(pc.is_valid(reason), pc.not_equal(reason, UPSTREAM))).to_pylist():
+            sample_id = row["sample_id"] if "sample_id" in row else self._ids[row["index"]]
+            name = "" if condition == Condition() else str(condition)
+            self._found[sample_id, stage, name] = {
+                "sample_id": sample_id,
+                "stage": stage,
+                "condition": name,
+                "reason": row["reason"],
+                "detail": row["detail"],
+            }
+
+    def table(self) -> pa.Table:
+        """What was found, as failures.parquet has it."""
+        return pa.Table.from_pylist(list(self._found.values()), schema=FAILURES)

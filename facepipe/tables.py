@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from functools import lru_cache
 from pathlib import Path
 
@@ -10,6 +10,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from facepipe.files import opened, replacing, sync
+
+ROWS_AT_ONCE = 8192
+"""Rows of small tables that are gathered in memory before they are written."""
 
 
 def write_table(path: Path, table: pa.Table, private: bool = False) -> None:
@@ -39,11 +42,25 @@ def write_tables(
     rows = 0
     with replacing(path, private) as temporary, opened(temporary, private) as file:
         with pq.ParquetWriter(file, schema, compression="zstd", write_page_checksum=True) as writer:
-            for table in tables:
-                writer.write_table(table.select(schema.names).cast(schema), row_group_size)
+            for table in _gathered(tables, schema):
+                writer.write_table(table, row_group_size)
                 rows += table.num_rows
         sync(file)
     return rows
+
+
+def _gathered(tables: Iterable[pa.Table], schema: pa.Schema) -> Iterator[pa.Table]:
+    """Tables of a few rows, one after the other in tables of many: each that is written costs a row group."""
+    pending: list[pa.Table] = []
+    rows = 0
+    for table in tables:
+        pending.append(table.select(schema.names).cast(schema))
+        rows += table.num_rows
+        if rows >= ROWS_AT_ONCE:
+            yield pa.concat_tables(pending)
+            pending, rows = [], 0
+    if pending:
+        yield pa.concat_tables(pending)
 
 
 def read_table(path: Path) -> pa.Table:
