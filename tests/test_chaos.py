@@ -2,17 +2,33 @@
 
 from __future__ import annotations
 
+import atexit
 import json
+import multiprocessing
 import os
 import random
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
-from monkey import BAD_DISK, DAMAGE, DISTURBANCES, FULL_DISK, NANNY, SCHEDULER, WORKER_SIGNALS, Monkey, Tally
+from distributed.deploy.spec import close_clusters
+from monkey import (
+    BAD_DISK,
+    DAMAGE,
+    DISTURBANCES,
+    FULL_DISK,
+    NANNY,
+    SCHEDULER,
+    WORKER_SIGNALS,
+    Monkey,
+    Tally,
+)
 from outcomes import check_run
 from tended import TendedCluster
+
+from facepipe import cluster
 
 HERE = Path(__file__).parent
 CONDITIONS = 2
@@ -57,6 +73,24 @@ def test_kills_bad_disks_and_damage_change_nothing(tmp_path: Path) -> None:
     assert tally.statuses == [-9, 1, 0]
 
 
+def test_interrupted_while_its_workers_start_nothing_of_them_is_left(monkeypatch: pytest.MonkeyPatch) -> None:
+    others, forgotten = set(multiprocessing.active_children()), []
+
+    def start_one(**_: object) -> None:
+        multiprocessing.get_context("fork").Process(target=time.sleep, args=(600,)).start()
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(cluster, "LocalCluster", start_one)
+    # What Dask would close at the end of this process does not bear it: a traceback.
+    monkeypatch.setattr(atexit, "unregister", forgotten.append)
+    with pytest.raises(KeyboardInterrupt), cluster.open_cluster("local", 1):
+        pass
+    assert forgotten == [close_clusters]
+    for process in set(multiprocessing.active_children()) - others:
+        process.join(60)
+    assert set(multiprocessing.active_children()) <= others
+
+
 @pytest.mark.chaos
 @pytest.mark.timeout(3600)
 @pytest.mark.parametrize("seed", SEEDS)
@@ -88,11 +122,11 @@ def test_a_cluster_of_ones_own_that_falls_over(seed: int, tmp_path: Path) -> Non
     plan = [SCHEDULER, NANNY, *WORKER_SIGNALS, "kill the driver", FULL_DISK] * 2 + [SCHEDULER]
     rng.shuffle(plan)
     run, traces = tmp_path / "run", tmp_path / "traces"
-    with TendedCluster(tmp_path / "cluster") as cluster:
+    with TendedCluster(tmp_path / "cluster") as tended:
         words = command(
-            traces, run, {"n": n, "seconds": 0.2}, "--cluster", cluster.address, "--unit-timeout-s", "3"
+            traces, run, {"n": n, "seconds": 0.2}, "--cluster", tended.address, "--unit-timeout-s", "3"
         )
-        tally = Monkey(words, run, rng, 3000, cluster=cluster).torment(plan)
+        tally = Monkey(words, run, rng, 3000, cluster=tended).torment(plan)
     check_run(run, calm, n * CONDITIONS, {})
     assert tally.done[SCHEDULER] >= 1
     report(f"seed {seed}", tally, traces)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import logging
 import os
 import warnings
@@ -13,6 +14,7 @@ from pathlib import Path
 import dask
 from distributed import Client, LocalCluster
 from distributed.comm.core import CommClosedError
+from distributed.deploy.spec import close_clusters
 
 from facepipe.cluster.file import read_kubernetes_file, read_slurm_file
 from facepipe.cluster.kubernetes import open_kubernetes
@@ -107,11 +109,14 @@ def _open_local(workers: int | None, memory_gb: float | None) -> Iterator[str]:
                 host="127.0.0.1",
                 silence_logs=logging.CRITICAL,
             )
-        except (RuntimeError, OSError, TimeoutError, AssertionError) as error:
-            # Dask may fail over what it finds half started, and leaves it: a stopped process would be waited
-            # for at the end of this one.
+        except (RuntimeError, OSError, TimeoutError, AssertionError, KeyboardInterrupt) as error:
+            # Dask may fail over what it finds half started, here and at the end of this process, and leaves
+            # it: a stopped process would be waited for then.
+            atexit.unregister(close_clusters)
             for process in set(active_children()) - others:
                 process.kill()
+            if isinstance(error, KeyboardInterrupt):
+                raise
             raise EnvironmentTroubleError(
                 f"the local workers did not start ({type(error).__name__}: {error}); repeat the command, "
                 "with fewer --workers if this machine cannot bear so many"
