@@ -56,7 +56,7 @@ def read_image(path: Path) -> tuple[NDArray[np.uint8], str]:
             )
         data = path.read_bytes()
     except FileNotFoundError as error:
-        raise SampleError("missing-file", f"{path}: the file is gone") from error
+        raise SampleError("missing-file", f"{path}: no such file") from error
     except OSError as error:
         raise SampleError("unreadable-file", f"{path}: {error.strerror or error}") from error
     return decode_image(data, str(path)), hashlib.sha256(data).hexdigest()

@@ -147,7 +147,7 @@ def reconstruct_photos(photos: Sequence[Path], out: Path, wish: Wish = DEFAULT_W
 
     Raises:
         UsageError: a format, regressor or method is unknown, the wishes contradict each other, what finds
-            faces is not installed, or `out` is a file; nothing was written.
+            faces is not installed, there is none of the photos, or `out` is a file; nothing was written.
         EnvironmentTroubleError: a file cannot be written.
     """
     for file_format in wish.formats:
@@ -159,6 +159,8 @@ def reconstruct_photos(photos: Sequence[Path], out: Path, wish: Wish = DEFAULT_W
         raise UsageError("--all-faces with --crop full: the whole picture is one face; choose one of them")
     if wish.crop != "full":
         open_detector()
+    if not any(photo.exists() for photo in photos):
+        raise UsageError(f"no such file: {', '.join(str(photo) for photo in photos)}")
     if out.exists() and not out.is_dir():
         raise UsageError(f"--out {out}: is a file, a folder is needed")
     return _outcomes(photos, out, wish)

@@ -55,17 +55,17 @@ def validated(model: type[M], values: dict[str, Any], where: str, options: Colle
     try:
         return model(**values)
     except ValidationError as error:
-        raise UsageError(
-            "; ".join(f"{_place(item, where, options)}{_explain(item, model)}" for item in error.errors())
-        ) from error
+        explained = [f"{_subject(item, options)}{_explain(item, model)}" for item in error.errors()]
+        of_options = all(text.startswith("--") for text in explained)
+        raise UsageError(("" if of_options else f"{where}: ") + "; ".join(explained)) from error
 
 
-def _place(item: Any, where: str, options: Collection[str]) -> str:
-    """What an error is about: an option, or a key of a file."""
+def _subject(item: Any, options: Collection[str]) -> str:
+    """The option or key whose value is wrong, where it is one value."""
     if not item["loc"] or item["type"] in ("extra_forbidden", "missing"):
-        return f"{where}: "
+        return ""
     key = str(item["loc"][0])
-    return f"--{key.replace('_', '-')}: " if key in options else f"{where}: {key}: "
+    return f"--{key.replace('_', '-')}: " if key in options else f"{key}: "
 
 
 def _explain(item: Any, model: type[BaseModel]) -> str:
@@ -102,8 +102,8 @@ def read_config_file(path: Path) -> dict[str, Any]:
         if path.stat().st_size > MAX_CONFIG_BYTES:
             raise UsageError(f"{path}: larger than {MAX_CONFIG_BYTES} bytes, that is no configuration")
         values = yaml.load(path.read_text(encoding="utf-8"), _OnceEachLoader)
-    except (OSError, UnicodeDecodeError) as error:
-        raise UsageError(f"{path}: cannot read the configuration: {error}") from error
+    except OSError as error:
+        raise UsageError(f"{path}: cannot read the configuration: {error.strerror or error}") from error
     except (yaml.YAMLError, RecursionError, ValueError) as error:
         raise UsageError(f"{path}: not YAML: {' '.join(str(error).split())}") from error
     if values is None:

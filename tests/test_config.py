@@ -55,6 +55,14 @@ def test_wrong_values_are_told_what_was_expected(key: str, value: object, expect
         assert str(caught.value) == f"{place}: {expected}"
 
 
+def test_what_is_missing_and_contradicts_is_named_once_with_its_place() -> None:
+    with pytest.raises(UsageError, match=r"^command line: inbox is needed; out is needed$"):
+        validated(SurveilConfig, {}, "command line")
+    values = {"inbox": "a", "out": "b", "every": 2, "per_second": 1}
+    with pytest.raises(UsageError, match=r"^command line: every and per_second exclude each other"):
+        validated(SurveilConfig, values, "command line", values)
+
+
 @pytest.mark.parametrize("model", [BenchConfig, SurveilConfig])
 @pytest.mark.parametrize(
     "value", ["~", -1, 1e9, 0.5, float("inf"), float("nan"), [], {}, [{}], None, b"\xff"]

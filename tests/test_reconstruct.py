@@ -14,7 +14,7 @@ from facepipe.cli import facepipe
 from facepipe.conventions import VOLUME_DEPTH, VolumeGeometry
 from facepipe.datasets.catalog import open_dataset
 from facepipe.errors import UsageError
-from facepipe.reconstruct import reconstruct_image, reconstruct_photos
+from facepipe.reconstruct import Wish, reconstruct_image, reconstruct_photos
 
 
 @pytest.fixture(scope="module")
@@ -101,6 +101,18 @@ class TestCommand:
         assert message in result.stderr + str(result.exception)
         assert getattr(result.exception, "exit_status", result.exit_code) == 2
         assert not (tmp_path / "out").exists()
+
+
+def test_photos_that_are_not_there_are_wrong_usage(tmp_path):
+    with pytest.raises(UsageError, match=r"no such file: .*a\.jpg, .*b\.jpg"):
+        reconstruct_photos([tmp_path / "a.jpg", tmp_path / "b.jpg"], tmp_path / "out")
+
+
+def test_none_is_no_regressor_for_a_mesh(face, tmp_path):
+    photo = save(tmp_path / "a.png", face)
+    with pytest.raises(UsageError, match="unknown regressor 'vrn'.*known: ") as caught:
+        reconstruct_photos([photo], tmp_path / "out", Wish(regressor="vrn"))
+    assert "none" not in str(caught.value)
 
 
 def test_photos_of_one_name_do_not_overwrite_each_other(face, tmp_path):

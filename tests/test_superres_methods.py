@@ -136,9 +136,9 @@ def test_untrained_weights_are_never_part_of_all(tmp_path: Path) -> None:
 
 
 def test_naming_a_method_that_does_not_fit_every_size_is_an_error(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="fit low_px 16, 32; .* it fits: 64"):
+    with pytest.raises(UsageError, match=r"fit low_px 16, 32 \(it fits 64\)"):
         resolve_methods(["bicubic", "espcn-x2"], SIZES)
-    with pytest.raises(UsageError, match="fit low_px 48; .* none of those"):
+    with pytest.raises(UsageError, match="fit low_px 48: name other sizes"):
         resolve_methods(["espcn"], [48])
     assert resolve_methods(["espcn-x2"], [64]) == ["espcn-x2"]
 

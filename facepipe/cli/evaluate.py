@@ -9,6 +9,7 @@ import click
 
 from facepipe.cli.evaluate_superres import evaluate_super_resolver, is_super_resolver
 from facepipe.cli.figures import record_figures, refuse_recording, show
+from facepipe.cli.named import named_weights
 from facepipe.conventions import NETWORK_PX, VolumeGeometry
 from facepipe.datasets.base import Dataset
 from facepipe.datasets.crops import CROP_MODES, crop_for
@@ -22,12 +23,14 @@ if TYPE_CHECKING:
     from facepipe.vrn.evaluate import Case
 
 
-@click.command()
+@click.command(short_help="Measure how good a network is.")
 @click.argument("name", metavar="NAME|FILE")
 @click.option("--dataset", help="Folder or archive of a data set with truth, or 'sample'.")
-@click.option("--faces", type=int, default=0, help="Instead: this many faces made from the seeds for tests.")
+@click.option(
+    "--faces", type=click.IntRange(min=1), help="Instead: this many faces made from the seeds for tests."
+)
 @click.option("--crop", type=click.Choice(CROP_MODES), default="full", show_default=True, help="Part seen.")
-@click.option("--limit", type=int, help="Take only the first samples of the data set.")
+@click.option("--limit", type=click.IntRange(min=1), help="Take only the first samples of the data set.")
 @click.option("--low-px", default="", help="Also at these low resolutions, such as 16,32,64.")
 @click.option("--device", default="cpu", show_default=True, help="Device of torch.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
@@ -35,7 +38,7 @@ if TYPE_CHECKING:
 def evaluate(
     name: str,
     dataset: str | None,
-    faces: int,
+    faces: int | None,
     crop: str,
     limit: int | None,
     low_px: str,
@@ -60,18 +63,19 @@ def evaluate(
         tables = evaluate_super_resolver(name, dataset, crop, limit, device, record)
         show(tables, as_json=as_json)
         return
-    if (dataset is None) == (faces < 1):
-        raise UsageError("give either --dataset DIR or --faces N, N above 0")
+    named_weights(name)
     chosen = open_regressor(name)
     sizes = _sizes(low_px)
     refuse_recording(chosen.file, record)
     network = chosen.build(device)
-    if dataset is None:
+    if dataset is None and faces is not None:
         cases, total = evaluation.factory_cases(faces, chosen.geometry, sizes), faces
-    else:
+    elif dataset is not None and faces is None:
         opened = open_dataset(dataset)
         total = min(len(opened.refs()), limit or len(opened.refs()))
         cases = _cases(opened, crop, total, chosen.geometry, sizes)
+    else:
+        raise UsageError("give either --dataset DIR or --faces N")
     with progress("images", total * (1 + len(sizes))) as advance:
         results = evaluation.evaluate(network, chosen.geometry, _counted(cases, advance))
     if not results:

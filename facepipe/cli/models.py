@@ -12,18 +12,8 @@ import click
 
 from facepipe.cli.evaluate import evaluate
 from facepipe.cli.importing import DESCRIBABLE, import_weights
-from facepipe.registry import unknown
-from facepipe.weights import (
-    WeightsFile,
-    broken_weights,
-    find_weights,
-    list_text,
-    list_weights,
-    listed,
-    model_card,
-    open_weights,
-    write_card,
-)
+from facepipe.cli.named import named_weights
+from facepipe.weights import broken_weights, list_text, list_weights, listed, model_card, write_card
 
 
 @click.group()
@@ -34,7 +24,7 @@ def models() -> None:
 models.add_command(evaluate)
 
 
-@models.command("list")
+@models.command("list", short_help="List weights and their most telling figures.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def list_command(as_json: bool) -> None:
     """List shipped and imported weights, with their most telling figures."""
@@ -48,27 +38,18 @@ def list_command(as_json: bool) -> None:
         click.echo(f"unusable: {reason}", err=True)
 
 
-@models.command("show")
+@models.command("show", short_help="Print the model card of weights.")
 @click.argument("name", metavar="NAME|FILE")
 @click.option("--write", is_flag=True, help="Also write the card beside the weights.")
 def show_command(name: str, write: bool) -> None:
     """Print the model card of weights: what they are, how they were trained, and how good they are."""
-    file = _file_of(name)
+    file = named_weights(name)
     click.echo(model_card(file), nl=False)
     if write:
         write_card(file)
 
 
-def _file_of(name: str) -> WeightsFile:
-    if name.endswith(".safetensors"):
-        return open_weights(Path(name))
-    file = find_weights(name, "superres") or find_weights(name, "regressor")
-    if file is None:
-        raise unknown("weights", name, [known.path.stem for known in list_weights()])
-    return file
-
-
-@models.command("import")
+@models.command("import", short_help="Take over a checkpoint of another program.")
 @click.argument("file", type=click.Path(path_type=Path))
 @click.option("--as", "name", required=True, help="Name to use it by.")
 @click.option("--kind", type=click.Choice(["superres", "regressor"]), help="Refuse any other kind.")

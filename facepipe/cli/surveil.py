@@ -20,7 +20,7 @@ def surveil(config_file: Path | None, inbox: Path | None, **options: Any) -> Non
 
     Rows, restored images, volumes and meshes go to the archive in --out. The same command goes on where it
     was interrupted, and does only what is new in the inbox. Options on the command line win over those of
-    --config.
+    --config; INBOX and --out are needed in one of these places.
 
     Example: facepipe surveil inbox --out archive --per-second 2 --retain-days 30
     """

@@ -9,7 +9,7 @@ import click
 from facepipe.progress import progress
 
 
-@click.command("synthesize")
+@click.command("synthesize", short_help="Render faces with exact truth.")
 @click.option("--n", "count", type=click.IntRange(min=1), required=True, help="How many faces.")
 @click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Which faces.")
 @click.option(

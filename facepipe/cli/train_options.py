@@ -7,6 +7,7 @@ from pathlib import Path
 
 import click
 
+from facepipe.errors import UsageError
 from facepipe.training.plan import Plan
 
 Decorator = Callable[[Callable], Callable]
@@ -65,6 +66,18 @@ def command_of(kind: str, plan: Plan, own: str, init: str | None) -> str:
 def hardware(device: str, threads: int) -> str:
     """What was trained on, for model cards."""
     return f"{device}, {threads} thread{'s' if threads > 1 else ''}"
+
+
+def make_folder(out: Path) -> None:
+    """Make the folder for weights and state now: the first file is written into it minutes later.
+
+    Raises:
+        UsageError: there can be no such folder.
+    """
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UsageError(f"--out {out}: no folder can be there: {error.strerror}") from error
 
 
 def say_files(weights: Path, history: Path) -> None:

@@ -12,6 +12,7 @@ from facepipe.cli.train_options import (
     command_of,
     hardware,
     length_options,
+    make_folder,
     place_options,
     say_files,
 )
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
 PRECISIONS = ("auto", "bf16", "fp32")
 
 
-@click.command()
+@click.command(short_help="Train a super-resolver on photographs and faces.")
 @arch_option([architecture.name for architecture in ARCHITECTURES], "espcn")
 @click.option(
     "--scale", type=click.Choice([str(scale) for scale in SCALES]), required=True, help="Enlargement factor."
@@ -105,6 +106,7 @@ def superres(
         initial_sha256=initial.sha256 if initial else "",
     )
     open_device(device)
+    make_folder(out)
     photos = [image for folder in evaluate for image in read_folder(folder)]
     sets = {f"photos not trained on ({', '.join(folder.name for folder in evaluate)})": photos}
     torch.set_num_threads(threads)

@@ -14,6 +14,7 @@ from facepipe.cli.train_options import (
     command_of,
     hardware,
     length_options,
+    make_folder,
     place_options,
     say_files,
 )
@@ -39,7 +40,9 @@ PRECISIONS = ("bf16", "fp32")
     "--views", type=click.IntRange(min=1), default=4, show_default=True, help="Examples made of each face."
 )
 @click.option("--low-resolution", is_flag=True, help="Train on pictures of low resolutions.")
-@click.option("--precision", type=click.Choice(PRECISIONS), default="bf16", show_default=True)
+@click.option(
+    "--precision", type=click.Choice(PRECISIONS), default="bf16", show_default=True, help="While it learns."
+)
 @click.option("--as", "name", help="Name of the weights.  [default: vrn-ARCH or vrn-ARCH-lowres]")
 @place_options
 @click.option(
@@ -101,6 +104,7 @@ def vrn(
     if device == "auto":
         device = "cuda" if torch.cuda.is_available() else "cpu"
     open_device(device)
+    make_folder(out)
     torch.set_num_threads(threads)
     with join_ranks(device) as (ranks, own_device):
         plan = replace(plan, ranks=ranks.count)

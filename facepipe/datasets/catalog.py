@@ -81,8 +81,11 @@ def open_dataset(
             `facepipe.datasets.basel.models_folder`.
 
     Raises:
-        UsageError: the kind or the split is unknown, the path is missing, or nothing there is of that kind.
+        UsageError: the kind or the split is unknown, the path or the model is missing, or nothing there is of
+            that kind.
     """
+    if model is not None and not model.exists():
+        raise UsageError(f"--model {model}: no such file or folder")
     if split is not None and split not in SPLITS:
         raise unknown("split", split, SPLITS)
     dataset = _open(path_or_name, kind, model)

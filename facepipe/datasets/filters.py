@@ -62,6 +62,8 @@ class FilteredDataset:
         known = {ref.subset for ref in every}
         for subset in self.subsets:
             if subset not in known:
+                if known == {""}:
+                    raise UsageError(f"{self.base.name} has no subsets, and so none of name {subset!r}")
                 raise unknown(f"subset of {self.base.name}", subset, known)
         found = [ref for ref in every if self._named(ref)]
         if self.min_yaw_deg is not None or self.max_yaw_deg is not None:

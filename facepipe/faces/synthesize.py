@@ -64,7 +64,7 @@ def synthesize(
         How many were made now.
 
     Raises:
-        UsageError: the folder belongs to faces of another head.
+        UsageError: the folder belongs to faces of another head, or to something else.
         EnvironmentTroubleError: it cannot be written.
     """
     try:
@@ -108,8 +108,7 @@ def _landmarks(face: Face) -> NDArray[np.float64]:
 
 
 def _prepare(out: Path) -> None:
-    (out / SET).mkdir(parents=True, exist_ok=True)
-    (out / "landmarks" / SET).mkdir(parents=True, exist_ok=True)
+    out.mkdir(parents=True, exist_ok=True)
     marker_path = out / MARKER_FILE
     wanted = Marker(HEAD_NAME, SOURCE_PX)
     if marker_path.exists():
@@ -119,8 +118,12 @@ def _prepare(out: Path) -> None:
                 f"{marker_path}: its faces are of {found.head!r} at {found.image_px} px, this version makes "
                 f"{wanted.head!r} at {wanted.image_px} px; choose another folder"
             )
+    elif any(not path.name.startswith(f".{MARKER_FILE}") for path in out.iterdir()):
+        raise UsageError(f"{out}: holds other files and no {MARKER_FILE}; choose another folder")
     else:
         _replace(marker_path, wanted.to_json().encode())
+    (out / SET).mkdir(exist_ok=True)
+    (out / "landmarks" / SET).mkdir(parents=True, exist_ok=True)
 
 
 def _is_there(out: Path, seed: int, index: int) -> bool:

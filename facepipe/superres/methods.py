@@ -95,10 +95,10 @@ def _named(name: str, low_px: Sequence[int]) -> str:
     fitting = [px for px in low_px if method.fits(px)]
     if len(fitting) != len(low_px):
         misfits = ", ".join(str(px) for px in low_px if px not in fitting)
-        fits = ", ".join(str(px) for px in fitting) or "none of those asked for"
+        fits = f" (it fits {', '.join(str(px) for px in fitting)})" if fitting else ""
         raise UsageError(
-            f"method {name!r} does not fit low_px {misfits}; of the sizes here it fits: {fits}. "
-            "Name fewer sizes, or use 'all', which leaves out what does not fit"
+            f"method {name!r} does not fit low_px {misfits}{fits}: name other sizes, or use 'all', which "
+            "leaves out what does not fit"
         )
     return name
 

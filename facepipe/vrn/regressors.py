@@ -79,8 +79,12 @@ def _built(
     return HourglassRegressor(file, geometry, device)
 
 
-def get_regressor(name: str) -> WeightsRegressor:
+def get_regressor(name: str, others: Iterable[str] = ()) -> WeightsRegressor:
     """Return the regressor of a name.
+
+    Args:
+        name: which.
+        others: what a user could have asked for instead, for the message.
 
     Raises:
         UsageError: there is none of that name; the message suggests a near one.
@@ -88,7 +92,7 @@ def get_regressor(name: str) -> WeightsRegressor:
     """
     file = find_weights(name, "regressor")
     if file is None:
-        raise unknown("regressor", name, [*known_regressors(), "none"])
+        raise unknown("regressor", name, [*known_regressors(), *others])
     return _regressor(name, file)
 
 
@@ -136,7 +140,7 @@ def resolve_regressors(names: Iterable[str]) -> list[str]:
         if name == "all":
             resolved += [file.path.stem for file in list_weights("regressor") if file.info.trained]
         elif name != "none":
-            resolved.append(get_regressor(name).name)
+            resolved.append(get_regressor(name, others=("all", "none")).name)
     return list(dict.fromkeys(resolved))
 
 
