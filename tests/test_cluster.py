@@ -63,7 +63,7 @@ class TestFile:
             ("cpus: {}", "unknown key 'cpus'.*did you mean 'cpu'"),
             ("idle_minutes: 3", "cpu is needed"),
             ("cpu: {minimum: 3, maximum: 2}", "minimum 3 is more than maximum 2"),
-            ("cpu: {minimum: 0}", "minimum.*greater than or equal to 1"),
+            ("cpu: {minimum: 0}", "minimum: expected 1 or more"),
             ("cpu: {walltime: tomorrow}", "walltime.*tomorrow"),
             ("cpu: 4", "cpu: expected 'key: value' lines, got 4"),
             ("gpu: {queue: a}\ncpu: {}", "gpu: unknown key 'queue'"),
