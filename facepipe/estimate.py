@@ -40,7 +40,8 @@ def estimate(config: BenchConfig) -> str:
     at_once = spec.bytes_per_sample() * spec.shard_size * max(len(group) for group in groups) / 1e9
     rows = spec.n_samples * len(spec.score_conditions())
     units = sum(len(spec.units(stage, range(spec.n_shards))) for stage in STAGES)
-    where = f"{workers} idle cores {'of' if config.cluster == 'local' else 'like those of'} this machine"
+    cores = f"{workers} idle core{'s' if workers > 1 else ''}"
+    where = f"{cores} {'of' if config.cluster == 'local' else 'like those of'} this machine"
     lines = [
         f"data set    {spec.dataset.name} ({spec.dataset.kind}): {spec.n_samples} images",
         f"methods     {', '.join(spec.methods)}",
@@ -49,7 +50,7 @@ def estimate(config: BenchConfig) -> str:
         f"units       {units} in {len(groups)} wave{'s' if len(groups) > 1 else ''}",
         f"disk        {min(kept, at_once):.2f} GB at a time"
         + ("" if config.keep == "scores" else f", {kept:.2f} GB kept"),
-        f"time        {_duration(sum(seconds.values()))} on {where} ("
+        f"time        {_duration(sum(seconds.values()))} of work on {where} ("
         + ", ".join(f"{stage} {_duration(value)}" for stage, value in seconds.items())
         + ")",
     ]
