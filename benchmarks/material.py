@@ -64,8 +64,7 @@ def case() -> Case:
     return Case(
         reference=reference,
         restored=restored,
-        # As it comes from the store; the network's own output may lie in memory slice by slice or not.
-        volume=np.ascontiguousarray(regressor.build()(restored[None])[0]),
+        volume=regressor.build()(restored[None])[0],
         truth_volume=stages.make_truth_volume(truth, topology, regressor.geometry),
         truth=truth,
         topology=topology,

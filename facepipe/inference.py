@@ -68,14 +68,14 @@ def run_batched(
         batch: B; None for `CPU_BATCH` or `ACCELERATOR_BATCH`.
 
     Returns:
-        (N, ...), the outputs of the N inputs.
+        (N, ...), the outputs of the N inputs, each in C order whatever order the network left it in.
     """
     # Thread counts change how sums are split, so they are part of the result; torch keeps the count
     # per calling thread, hence once for every call.
     torch.set_num_threads(1)
     if batch is None:
         batch = CPU_BATCH if device.type == "cpu" else ACCELERATOR_BATCH
-    outputs = []
+    results: NDArray[Any] | None = None
     with (
         torch.inference_mode(),
         torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True, allow_tf32=False),
@@ -84,5 +84,10 @@ def run_batched(
             rows = inputs[start : start + batch]
             part = np.zeros((batch, *inputs.shape[1:]), inputs.dtype)
             part[: len(rows)] = rows
-            outputs.append(forward(torch.from_numpy(part).to(device)).cpu().numpy()[: len(rows)])
-    return np.concatenate(outputs)
+            outputs = forward(torch.from_numpy(part).to(device)).cpu().numpy()
+            if results is None:
+                results = np.empty((len(inputs), *outputs.shape[1:]), outputs.dtype)
+            results[start : start + len(rows)] = outputs[: len(rows)]
+    if results is None:
+        raise ValueError("no inputs")
+    return results

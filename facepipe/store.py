@@ -238,7 +238,7 @@ class RunStore:
         # Zarr reads a shard that is there before it writes it, and fails on a damaged one.
         self.delete_shard(name, shard)
         array[start : start + expected] = values
-        return [zlib.crc32(np.ascontiguousarray(value).tobytes()) for value in values]
+        return [zlib.crc32(np.ascontiguousarray(value).data) for value in values]
 
     def delete_shard(self, name: str, shard: int) -> None:
         """Delete the file of one shard, if it is there."""

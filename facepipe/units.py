@@ -140,11 +140,13 @@ def _regress(spec: RunSpec, store: RunStore, unit: Unit, skip: Reasons, device: 
     good = [row for row in range(stop - start) if start + row not in reasons]
     images = store.read(condition.restored, start, stop)
     began = time.perf_counter()
-    volumes = np.zeros((stop - start, *spec.regressors[condition.regressor].shape), np.uint8)
+    volumes = np.empty((0, *spec.regressors[condition.regressor].shape), np.uint8)
     if good:
-        volumes[good] = get_regressor(condition.regressor).build(usable_device(device), spec.backend)(
-            images[good]
-        )
+        regressor = get_regressor(condition.regressor).build(usable_device(device), spec.backend)
+        volumes = regressor(images[good])
+    if len(good) < len(images):
+        some, volumes = volumes, np.zeros((len(images), *volumes.shape[1:]), np.uint8)
+        volumes[good] = some
     seconds = (time.perf_counter() - began) / max(1, len(good))
     return _write(store, unit, {condition.volume: volumes}, start, reasons, seconds)
 

@@ -60,6 +60,7 @@ def test_shape_type_determinism_independence_and_pickling(name: str) -> None:
     volumes = network(images)
     assert volumes.shape == (3, *regressor.geometry.shape)
     assert volumes.dtype == np.uint8
+    assert volumes.flags.c_contiguous
     np.testing.assert_array_equal(images, kept)
     np.testing.assert_array_equal(network(images), volumes)
     np.testing.assert_array_equal(network(images[::-1])[::-1], volumes)
