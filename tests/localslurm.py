@@ -56,7 +56,7 @@ class LocalSlurm:
         """Process groups of jobs that still run."""
         return [pid for pid in self._pids() if _alive(pid)]
 
-    def wait(self, seconds: float = 20) -> None:
+    def wait(self, seconds: float = 60) -> None:
         """Wait until no job runs; a cancelled one takes a moment to end."""
         deadline = time.monotonic() + seconds
         while self.running():

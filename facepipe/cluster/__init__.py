@@ -18,7 +18,7 @@ from distributed.deploy.spec import close_clusters
 
 from facepipe.cluster.file import read_kubernetes_file, read_slurm_file
 from facepipe.cluster.kubernetes import open_kubernetes
-from facepipe.cluster.settings import CONFIG, WORKER_ENVIRONMENT
+from facepipe.cluster.settings import CONFIG, NO_PAGES, WORKER_ENVIRONMENT
 from facepipe.cluster.slurm import open_slurm
 from facepipe.errors import EnvironmentTroubleError, UsageError
 
@@ -105,9 +105,9 @@ def _open_local(workers: int | None, memory_gb: float | None) -> Iterator[str]:
                 memory_limit="auto" if memory_gb is None else int(memory_gb * 1e9),
                 processes=True,
                 death_timeout=START_TIMEOUT_S,
-                dashboard_address="127.0.0.1:0",
                 host="127.0.0.1",
                 silence_logs=logging.CRITICAL,
+                **NO_PAGES,
             )
         except (RuntimeError, OSError, TimeoutError, AssertionError, KeyboardInterrupt) as error:
             # Dask may fail over what it finds half started, here and at the end of this process, and leaves

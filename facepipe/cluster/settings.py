@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 # Freed memory goes back to the system at once under the nanny's own MALLOC_TRIM_THRESHOLD_, and every
 # large array is then paid for in page faults: keep it in the process. One thread for each unit, since
 # two processes that both start OpenMP threads ruin each other.
@@ -30,6 +32,12 @@ CONFIG = SCHEDULER_CONFIG | {
     "distributed.comm.timeouts.connect": "10s",
     "distributed.admin.log-format": "%(message)s",
 }
+
+NO_PAGES: dict[str, Any] = {
+    "dashboard_address": None,
+    "scheduler_kwargs": {"dashboard_address": "127.0.0.1:0"},
+}
+"""For a `LocalCluster` without Dask's pages, which nobody is told of and which take half a second to load."""
 
 GPU_RESOURCES = "GPU=1"
 """What a GPU worker offers: one unit with a network at a time."""
