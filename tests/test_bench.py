@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import signal
@@ -9,6 +10,7 @@ import socket
 import subprocess
 import sys
 import time
+from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +19,7 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
+from facepipe.cli import main
 from facepipe.schema import FAILURES, SAMPLES, SCORES
 from facepipe.store import RunStore
 from facepipe.volume import front_depth
@@ -27,8 +30,27 @@ COMMAND = [sys.executable, "-m", "facepipe"]
 
 def facepipe(*arguments: object) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [*COMMAND, *map(str, arguments)], capture_output=True, text=True, timeout=250, env=dict(os.environ)
+        [*COMMAND, *map(str, arguments)], capture_output=True, text=True, timeout=800, env=dict(os.environ)
     )
+
+
+def at_once(*arguments: object) -> subprocess.CompletedProcess[str]:
+    """As `facepipe`, in this process: for what starts no other."""
+    out, err = io.StringIO(), io.StringIO()
+    handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    with (
+        pytest.MonkeyPatch.context() as monkeypatch,
+        redirect_stdout(out),
+        redirect_stderr(err),
+        pytest.raises(SystemExit) as ended,
+    ):
+        monkeypatch.setattr(sys, "argv", ["facepipe", *map(str, arguments)])
+        try:
+            main()
+        finally:
+            for number, handler in handlers.items():
+                signal.signal(number, handler)
+    return subprocess.CompletedProcess(arguments, ended.value.code, out.getvalue(), err.getvalue())
 
 
 def bench(*arguments: object) -> subprocess.CompletedProcess[str]:
@@ -116,6 +138,7 @@ class TestWhole:
 
 
 class TestResume:
+    @pytest.mark.slow
     def test_kill_the_driver_anywhere(self, small_run: Path, tmp_path: Path) -> None:
         run = tmp_path / "run"
         command = [
@@ -131,17 +154,15 @@ class TestResume:
         ]
         kills = 0
         for stage in ("ingest", "restore", "score"):
-            driver = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-            deadline = time.monotonic() + 120
-            while time.monotonic() < deadline and driver.poll() is None:
-                if len(list((run / "parts" / stage).rglob("part-*.parquet"))) >= 2:
-                    driver.send_signal(signal.SIGKILL)
-                    kills += 1
-                    break
-                time.sleep(0.01)
-            driver.wait(60)
+            with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as driver:
+                while driver.poll() is None:
+                    if len(list((run / "parts" / stage).rglob("part-*.parquet"))) >= 2:
+                        driver.send_signal(signal.SIGKILL)
+                        kills += 1
+                        break
+                    time.sleep(0.01)
         assert kills == 3
-        assert "interrupted" in facepipe("status", run).stdout
+        assert "interrupted" in at_once("status", run).stdout
         done = {path: path.stat().st_mtime_ns for path in (run / "parts").rglob("part-*.parquet")}
         assert done
         bench(*SMALL, "--out", run, "--shard-size", 1, "--workers", 2)
@@ -149,7 +170,7 @@ class TestResume:
 
     def test_another_configuration_is_refused_by_name(self, small_run: Path) -> None:
         before = (small_run / "run.json").read_bytes()
-        done = facepipe("bench", *SMALL[:-1], "bilinear", "--out", small_run, "--shard-size", 4)
+        done = at_once("bench", *SMALL[:-1], "bilinear", "--out", small_run, "--shard-size", 4)
         assert done.returncode == 2
         assert 'methods: ["bilinear", "espcn"] -> ["bilinear"]' in done.stderr
         assert "Traceback" not in done.stderr
@@ -157,7 +178,8 @@ class TestResume:
 
     def test_the_same_command_again_prints_the_table_again(self, small_run: Path) -> None:
         before = (small_run / "scores.parquet").stat().st_mtime_ns
-        done = bench(*SMALL, "--out", small_run, "--shard-size", 4)
+        done = at_once("bench", *SMALL, "--out", small_run, "--shard-size", 4)
+        assert done.returncode == 0, done.stderr
         assert "espcn" in done.stdout
         assert (small_run / "scores.parquet").stat().st_mtime_ns == before
 
@@ -223,7 +245,7 @@ class TestBadInput:
     def test_wrong_usage_is_said_before_anything_starts(
         self, arguments: tuple[str, ...], message: str, tmp_path: Path
     ) -> None:
-        done = facepipe("bench", "--out", tmp_path / "run", *arguments)
+        done = at_once("bench", "--out", tmp_path / "run", *arguments)
         assert done.returncode == 2, done.stderr
         assert message in done.stderr
         assert "Traceback" not in done.stderr
@@ -231,7 +253,7 @@ class TestBadInput:
 
     def test_an_empty_folder(self, tmp_path: Path) -> None:
         (tmp_path / "empty").mkdir()
-        done = facepipe("bench", "--dataset", tmp_path / "empty", "--out", tmp_path / "run")
+        done = at_once("bench", "--dataset", tmp_path / "empty", "--out", tmp_path / "run")
         assert done.returncode == 2
         assert "empty" in done.stderr
         assert not (tmp_path / "run").exists()
@@ -246,53 +268,54 @@ class TestBadInput:
 
     def test_an_unknown_key_in_the_file(self, tmp_path: Path) -> None:
         (tmp_path / "run.yaml").write_text("method: bilinear\n")
-        done = facepipe("bench", "--config", tmp_path / "run.yaml", "--out", tmp_path / "run")
+        done = at_once("bench", "--config", tmp_path / "run.yaml", "--out", tmp_path / "run")
         assert done.returncode == 2
         assert "did you mean 'methods'" in done.stderr
 
     @pytest.mark.parametrize("command", ["status", "clean", "report", "query"])
     def test_a_folder_that_is_no_run(self, command: str, tmp_path: Path) -> None:
         extra = ["select 1"] if command == "query" else []
-        done = facepipe(command, tmp_path, *extra)
+        done = at_once(command, tmp_path, *extra)
         assert done.returncode == 2
         assert "run.json" in done.stderr
         assert "Traceback" not in done.stderr
 
     def test_a_folder_of_something_else_is_not_filled(self, tmp_path: Path) -> None:
         (tmp_path / "thesis.txt").write_text("important")
-        done = facepipe("bench", "--out", tmp_path, *FAST)
+        done = at_once("bench", "--out", tmp_path, *FAST)
         assert done.returncode == 2
         assert "not empty" in done.stderr
         assert [path.name for path in tmp_path.iterdir()] == ["thesis.txt"]
 
     def test_a_refused_command_leaves_folders_as_they_were(self, tmp_path: Path) -> None:
         (tmp_path / "mine").mkdir()
-        assert facepipe("bench", "--out", tmp_path / "mine", "--methods", "foo").returncode == 2
+        assert at_once("bench", "--out", tmp_path / "mine", "--methods", "foo").returncode == 2
         assert list((tmp_path / "mine").iterdir()) == []
         (tmp_path / "file").touch()
         for out in (tmp_path / "file", tmp_path / "file" / "below", ""):
-            done = facepipe("bench", "--out", out, *FAST)
+            done = at_once("bench", "--out", out, *FAST)
             assert done.returncode == 2, done.stderr
             assert "out" in done.stderr
 
 
 class TestOtherCommands:
     def test_dry_run_starts_nothing(self, tmp_path: Path) -> None:
-        done = bench("--out", tmp_path / "run", "--dry-run", "--limit", 10)
+        done = at_once("bench", "--out", tmp_path / "run", "--dry-run", "--limit", 10)
+        assert done.returncode == 0, done.stderr
         assert "10 images" in done.stdout
         assert "GB" in done.stdout
         assert not (tmp_path / "run").exists()
 
     def test_a_disk_budget_that_is_too_small(self, tmp_path: Path) -> None:
-        done = facepipe("bench", "--out", tmp_path / "run", "--dry-run", "--disk-gb", "0.001")
+        done = at_once("bench", "--out", tmp_path / "run", "--dry-run", "--disk-gb", "0.001")
         assert done.returncode == 2
         assert "--keep scores" in done.stderr
 
     def test_status_and_clean(self, photos: Path, tmp_path: Path) -> None:
         run = tmp_path / "run"
         bench("--dataset", photos, "--out", run, *FAST)
-        assert "complete" in facepipe("status", run).stdout
-        assert facepipe("clean", run).returncode == 0
+        assert "complete" in at_once("status", run).stdout
+        assert at_once("clean", run).returncode == 0
         assert not (run / "store.zarr").exists()
         assert (run / "scores.parquet").exists()
 

@@ -31,7 +31,7 @@ IMAGES = {f"facepipe:{__version__}-cpu", f"facepipe:{__version__}-gpu", "postgre
 
 def tool(name: str, *arguments: object) -> subprocess.CompletedProcess[str]:
     command = [str(Path(sys.executable).with_name(name)), *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, cwd=ROOT, timeout=60)
+    return subprocess.run(command, capture_output=True, text=True, cwd=ROOT, timeout=300)
 
 
 def pins() -> dict[str, str]:
@@ -131,7 +131,7 @@ def test_health_asks_and_says(tmp_path: Path) -> None:
                 [sys.executable, DEPLOY / "health.py"],
                 env=os.environ | {"HEALTH_URL": url},
                 capture_output=True,
-                timeout=30,
+                timeout=300,
             ).returncode
             for url in (f"{base}/good", f"{base}/bad")
         ]

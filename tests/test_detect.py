@@ -163,7 +163,7 @@ class TestTheObject:
         here = open_detector()(frame)
         context = multiprocessing.get_context(method)
         with ProcessPoolExecutor(1, mp_context=context) as pool:
-            assert same(pool.submit(_detect, open_detector(), frame).result(timeout=60), here)
+            assert same(pool.submit(_detect, open_detector(), frame).result(timeout=300), here)
 
     def test_fingerprints_differ(self):
         assert open_detector("centerface").fingerprint != open_detector("centerface-rotated").fingerprint

@@ -200,7 +200,7 @@ class TestWholePage:
         flags += " --use-angle=swiftshader --disable-background-networking --no-first-run --disable-sync"
         page = (whole.report_path / "index.html").as_uri()
         command = ["chromium", *flags.split(), f"--user-data-dir={tmp_path}", "--virtual-time-budget=8000"]
-        done = subprocess.run([*command, "--dump-dom", page], capture_output=True, text=True, timeout=60)
+        done = subprocess.run([*command, "--dump-dom", page], capture_output=True, text=True, timeout=300)
         panels = done.stdout.split('class="panels"')[1].split("</section>")[0]
         # Reference, truth and two methods; drawing gives each canvas the size of its place.
         assert len(re.findall(r'<canvas (?:(?:width|height)="\d+" ?){2}>', panels)) == 4

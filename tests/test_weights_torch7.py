@@ -232,10 +232,10 @@ def test_counts_that_the_file_cannot_hold(tmp_path: Path) -> None:
     for index, data in enumerate((table, text, negative, deep, huge, far, b"\x04\0\0\0")):
         path = tmp_path / f"{index}.t7"
         path.write_bytes(data)
-        started = time.perf_counter()
+        started = time.thread_time()
         with pytest.raises(WeightsError, match="damaged or truncated Torch7"):
             read_torch7(path)
-        assert time.perf_counter() - started < 1
+        assert time.thread_time() - started < 1
 
 
 def _mutations(data: bytes, count: int) -> Iterator[bytes]:
@@ -272,12 +272,12 @@ def test_damage_gives_a_weights_error_or_values(tmp_path: Path) -> None:
         path.write_bytes(changed)
         if index % 10 == 0:  # it makes everything slow
             tracemalloc.start()
-        started = time.perf_counter()
+        started = time.thread_time()
         try:
             read_torch7(path)
         except WeightsError:
             refused += 1
-        slowest = max(slowest, time.perf_counter() - started)
+        slowest = max(slowest, time.thread_time() - started)
         if tracemalloc.is_tracing():
             peak = max(peak, tracemalloc.get_traced_memory()[1])
             tracemalloc.stop()
