@@ -31,7 +31,7 @@ demo: .venv/.installed
 	$(BIN)/facepipe bench --dataset sample --out runs/demo
 
 test: .venv/.installed-dev
-	$(BIN)/python -m pytest --numprocesses 2 --no-loadscope-reorder
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses 2 --no-loadscope-reorder
 
 chaos: .venv/.installed-dev
 	$(BIN)/python -m pytest -m chaos -s tests
