@@ -12,9 +12,10 @@ import pyarrow.compute as pc
 from facepipe.completion import ARRAY_STAGES, COMPLETE, pack_claims, table_digests
 from facepipe.errors import FacepipeError, RunConflictError
 from facepipe.files import file_digest
+from facepipe.identity import digest
 from facepipe.parts import UPSTREAM
 from facepipe.plan import Condition, RunSpec
-from facepipe.preparing import REFS, digest, load_spec, now
+from facepipe.preparing import REFS, load_spec, now
 from facepipe.schema import FAILURES, SAMPLES, SCORES
 from facepipe.store import RunStore
 from facepipe.tables import read_table, write_table, write_tables

@@ -1,17 +1,13 @@
-"""Creating a run's folder, finding it again, and what makes two runs the same."""
+"""Creating a run's folder, and finding it again."""
 
 from __future__ import annotations
 
-import hashlib
-import json
 import logging
 import platform
-from collections.abc import Mapping
 from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from functools import lru_cache
 from importlib.metadata import version as installed_version
-from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
@@ -21,12 +17,12 @@ from facepipe.completion import COMPLETE, DAMAGED, RUNNING, damaged_tables, unpa
 from facepipe.config import BenchConfig, make_config
 from facepipe.datasets.base import SampleRef
 from facepipe.datasets.catalog import open_dataset
-from facepipe.detect import open_detector
 from facepipe.errors import RunConflictError, UsageError
 from facepipe.files import file_digest
+from facepipe.identity import check_same, identity_of
 from facepipe.plan import RunSpec
 from facepipe.store import RunStore
-from facepipe.superres.methods import get_method, resolve_methods
+from facepipe.superres.methods import resolve_methods
 from facepipe.tables import write_table
 from facepipe.vrn.backends import PACKAGES, check_backend
 from facepipe.vrn.regressors import get_regressor, resolve_regressors
@@ -85,7 +81,7 @@ def prepare(config: BenchConfig) -> RunStore:
         raise UsageError(f"--out {config.folder}: is a file, a folder is needed")
     spec, refs, identity = _resolve(config)
     if store.exists():
-        _check_same(store, identity)
+        check_same(store.path, read_facts(store)["identity"], identity)
         store.sweep_temporary()
         _reopen(store, config, refs)
         return store
@@ -123,8 +119,8 @@ def describe(config: BenchConfig) -> RunSpec:
         UsageError, RunConflictError: as `prepare` would.
     """
     spec, refs, identity = _resolve(config)
-    if config.out is not None and RunStore(config.out).exists():
-        _check_same(RunStore(config.out), identity)
+    if config.out is not None and (store := RunStore(config.out)).exists():
+        check_same(store.path, read_facts(store)["identity"], identity)
     return replace(spec, n_samples=len(refs))
 
 
@@ -212,16 +208,7 @@ def _resolve(config: BenchConfig) -> tuple[RunSpec, list[SampleRef], dict[str, A
     spec = _spec(config, methods, regressors)
     refs = spec.dataset.refs()[: config.limit]
     spec = replace(spec, n_candidates=len(refs))
-    identity = config.identity() | {
-        "dataset": config.dataset if config.dataset == "sample" else str(Path(config.dataset).resolve()),
-        "shard_size": config.shard_size,
-        "methods": list(methods),
-        "regressors": list(regressors),
-        "weights": _fingerprints(spec),
-        "truth": spec.dataset.truth_source().fingerprint,
-        "files": digest([[ref.sample_id, ref.size_bytes] for ref in refs]),
-        "facepipe": __version__,
-    }
+    identity = identity_of(config, spec, refs)
     return spec, refs, identity
 
 
@@ -254,57 +241,6 @@ def _spec(config: BenchConfig, methods: tuple[str, ...], regressors: tuple[str, 
         shard_size=config.shard_size,
         n_candidates=0,
     )
-
-
-def _fingerprints(spec: RunSpec) -> dict[str, str]:
-    """Digests of everything that methods, regressors and the detector, where one is used, are made of."""
-    found = {
-        f"{name}@{px}": get_method(name).fingerprint(px)
-        for name in spec.methods
-        for px in spec.low_px
-        if get_method(name).fits(px)
-    }
-    if spec.crop == "face":
-        detector = open_detector()
-        found[f"detector {detector.name}"] = detector.fingerprint
-    return found | {name: get_regressor(name).fingerprint() for name in spec.regressors}
-
-
-def _check_same(store: RunStore, identity: Mapping[str, Any]) -> None:
-    before = read_facts(store)["identity"]
-    differences = [
-        _difference(key, before.get(key), identity.get(key))
-        for key in sorted(before.keys() | identity.keys())
-        if before.get(key) != identity.get(key)
-    ]
-    if differences:
-        raise RunConflictError(
-            f"{store.path} holds a run of another configuration ({'; '.join(filter(None, differences))}); "
-            "choose another --out, or delete that folder"
-        )
-
-
-def _difference(key: str, before: Any, after: Any) -> str:
-    """Name a difference; digests tell a person nothing but that something changed."""
-    if key == "files":
-        return "files: the data set's images are not the same ones"
-    if key == "truth":
-        return "truth: its source is not the same"
-    if key == "weights":
-        changed = sorted(name for name in before.keys() & after.keys() if before[name] != after[name])
-        return f"weights of {', '.join(changed)} changed" if changed else ""
-    return f"{key}: {_short(before)} -> {_short(after)}"
-
-
-def _short(value: Any) -> str:
-    text = json.dumps(value, ensure_ascii=False)
-    return text if len(text) <= 120 else f"{text[:117]}..."
-
-
-def digest(value: Any) -> str:
-    """The sha256 hex digest of a value's JSON."""
-    text = json.dumps(value, sort_keys=True, ensure_ascii=False, default=str)
-    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
 
 
 def now() -> str:

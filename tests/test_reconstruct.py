@@ -14,7 +14,8 @@ from facepipe.cli import facepipe
 from facepipe.conventions import VOLUME_DEPTH, VolumeGeometry
 from facepipe.datasets.catalog import open_dataset
 from facepipe.errors import UsageError
-from facepipe.reconstruct import Wish, reconstruct_image, reconstruct_photos
+from facepipe.photos import Wish, reconstruct_photos
+from facepipe.reconstruct import reconstruct_image
 
 
 @pytest.fixture(scope="module")

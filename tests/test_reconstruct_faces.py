@@ -13,7 +13,8 @@ from frames import grey, put, shipped
 from facepipe.cli import facepipe
 from facepipe.crop import Crop
 from facepipe.errors import SampleError, UsageError
-from facepipe.reconstruct import Wish, find_crops, reconstruct_photos
+from facepipe.photos import Wish, reconstruct_photos
+from facepipe.reconstruct import find_crops
 
 
 def save(path: Path, image: np.ndarray) -> Path:

@@ -37,7 +37,7 @@ def reconstruct(
     With --crop full the face should fill most of the picture, which is padded to a square. A photo that
     cannot be used is named and the others go on; the exit status is then 1.
     """
-    from facepipe.reconstruct import Wish, reconstruct_photos
+    from facepipe.photos import Wish, reconstruct_photos
 
     wanted = tuple(dict.fromkeys(name.strip().lower() for name in formats.split(",") if name.strip()))
     if not wanted:

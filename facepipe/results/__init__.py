@@ -3,14 +3,14 @@
 from facepipe.results.aggregate import (
     ConditionSummary,
     Difference,
-    Estimate,
     aggregate,
     default_baseline,
     differences,
-    strata,
 )
+from facepipe.results.bootstrap import Estimate
 from facepipe.results.query import Answer, ask, open_run
 from facepipe.results.runs import open_store, read_run_table, read_scores
+from facepipe.results.strata import strata
 from facepipe.results.table import result_table_text
 
 __all__ = [

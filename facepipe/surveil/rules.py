@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from facepipe.conventions import NETWORK_PX
 from facepipe.detect import Detector, open_detector
 from facepipe.errors import UsageError
-from facepipe.preparing import digest
+from facepipe.identity import digest
 from facepipe.superres.methods import get_method, resolve_methods
 from facepipe.surveil.config import SurveilConfig
 from facepipe.surveil.video import FrameRule

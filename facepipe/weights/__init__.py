@@ -5,23 +5,17 @@ Nothing here needs torch: tensors are numpy arrays.
 
 from facepipe.weights.card import CURVE, model_card, sparkline, write_card
 from facepipe.weights.figures import telling_figures
-from facepipe.weights.files import (
-    Tensors,
-    WeightsFile,
-    WeightsInfo,
+from facepipe.weights.files import Tensors, WeightsFile, is_weights, load_tensors, open_weights, save_weights
+from facepipe.weights.foreign import read_foreign
+from facepipe.weights.info import WeightsInfo, check_name
+from facepipe.weights.listing import Listed, count_parameters, list_text, listed
+from facepipe.weights.shelf import (
     broken_weights,
-    check_name,
     find_weights,
     imported_folder,
-    is_weights,
     list_weights,
-    load_tensors,
-    open_weights,
-    save_weights,
     shipped_folder,
 )
-from facepipe.weights.foreign import read_foreign
-from facepipe.weights.listing import Listed, count_parameters, list_text, listed
 from facepipe.weights.torch7 import TorchObject, is_torch7, read_torch7
 
 __all__ = [

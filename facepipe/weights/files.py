@@ -9,13 +9,10 @@ from __future__ import annotations
 import functools
 import hashlib
 import json
-import os
-import re
-import sys
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,56 +20,16 @@ from safetensors import SafetensorError
 from safetensors.numpy import load as load_safetensors
 from safetensors.numpy import save as save_safetensors
 
-from facepipe.errors import UsageError, WeightsError
+from facepipe.errors import WeightsError
 from facepipe.files import write_atomically
+from facepipe.weights.info import WeightsInfo, parse_info
 
-Kind = Literal["superres", "regressor"]
 Tensors = Mapping[str, NDArray[Any]]
 
-SUFFIX = ".safetensors"
 MAX_HEADER_BYTES = 16 * 1024 * 1024
 MAX_FILE_BYTES = 8 * 1024**3
 _INFO_KEY = "facepipe"
 _DIGEST_KEY = "tensors_sha256"
-_NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
-_RESERVED = ("all", "none", "reference")
-
-
-@dataclass(frozen=True)
-class WeightsInfo:
-    """What a weights file says about itself.
-
-    Attributes:
-        name: the name under which the network is used.
-        kind: 'superres' or 'regressor'.
-        architecture: which network class the tensors belong to, such as 'espcn'.
-        arguments: constructor arguments of that class.
-        trained: False for a network that never saw data; such weights are never part of 'all'.
-        scale: enlargement factor of a super-resolver, None for a regressor.
-        degradation: the degradation that it was trained to undo, or '' where it does not apply.
-        colour: how colour is handled, in the words of the architecture's module.
-        geometry: for a regressor, the fields of `conventions.VolumeGeometry` of its volumes.
-        usage: how a regressor is run where that differs from what facepipe trains, see `vrn.usage`.
-        licence: SPDX identifier or a sentence.
-        source: where the weights come from.
-        training: command, seed, seconds, data and whatever else describes the training.
-        figures: measured figures, by a key that names metric, unit and data.
-    """
-
-    name: str
-    kind: Kind
-    architecture: str
-    arguments: Mapping[str, Any] = field(default_factory=dict)
-    trained: bool = True
-    scale: int | None = None
-    degradation: str = ""
-    colour: str = ""
-    geometry: Mapping[str, Any] | None = None
-    usage: Mapping[str, Any] = field(default_factory=dict)
-    licence: str = ""
-    source: str = ""
-    training: Mapping[str, Any] = field(default_factory=dict)
-    figures: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -94,67 +51,6 @@ class WeightsFile:
         """Hex digest of the file's bytes."""
         state = self.path.stat()
         return _sha256(self.path, state.st_size, state.st_mtime_ns)
-
-
-def shipped_folder() -> Path:
-    """The folder of the weights that come with facepipe."""
-    return Path(__file__).resolve().parent.parent / "data" / "weights"
-
-
-def imported_folder() -> Path:
-    """The folder of imported weights: ``$FACEPIPE_HOME/weights``, else in the user's data folder."""
-    home = os.environ.get("FACEPIPE_HOME")
-    return (Path(home).expanduser() if home else _user_data_folder()) / "weights"
-
-
-def _user_data_folder() -> Path:
-    if sys.platform == "win32":
-        return Path(os.environ.get("LOCALAPPDATA", "~/AppData/Local")).expanduser() / "facepipe"
-    if sys.platform == "darwin":
-        return Path("~/Library/Application Support/facepipe").expanduser()
-    return Path(os.environ.get("XDG_DATA_HOME") or "~/.local/share").expanduser() / "facepipe"
-
-
-def list_weights(kind: Kind | None = None) -> list[WeightsFile]:
-    """List the readable weights, shipped ones first, each group by name; `broken_weights` has the rest."""
-    found = []
-    for path, shipped in _paths():
-        try:
-            file = open_weights(path, shipped=shipped)
-        except WeightsError:
-            continue
-        if kind in (None, file.info.kind):
-            found.append(file)
-    return found
-
-
-def broken_weights() -> dict[Path, str]:
-    """The files among shipped and imported weights that cannot be used, and why."""
-    broken = {}
-    for path, shipped in _paths():
-        try:
-            open_weights(path, shipped=shipped)
-        except WeightsError as error:
-            broken[path] = str(error)
-    return broken
-
-
-def find_weights(name: str, kind: Kind) -> WeightsFile | None:
-    """Return the weights of a name and kind, or None if there is no such file.
-
-    Raises:
-        WeightsError: there is a file of that name, and it is damaged.
-    """
-    for path, shipped in _paths():
-        if path.stem == name:
-            file = open_weights(path, shipped=shipped)
-            return file if file.info.kind == kind else None
-    return None
-
-
-def _paths() -> list[tuple[Path, bool]]:
-    folders = ((shipped_folder(), True), (imported_folder(), False))
-    return [(path, shipped) for folder, shipped in folders for path in sorted(folder.glob(f"*{SUFFIX}"))]
 
 
 def is_weights(path: Path) -> bool:
@@ -186,7 +82,7 @@ def _info(path: Path, size: int, mtime_ns: int) -> WeightsInfo:  # noqa: ARG001
         raise WeightsError(
             f"{path}: safetensors without a facepipe description; 'facepipe models import' adds one"
         )
-    return _parse_info(path, metadata[_INFO_KEY])
+    return parse_info(path, metadata[_INFO_KEY])
 
 
 @functools.lru_cache(maxsize=256)
@@ -211,29 +107,6 @@ def _metadata(path: Path, size: int) -> dict[str, str]:
     if not isinstance(metadata, dict) or not all(isinstance(value, str) for value in metadata.values()):
         raise WeightsError(f"{path}: not a safetensors file (its metadata are no strings)")
     return metadata
-
-
-def _parse_info(path: Path, text: str) -> WeightsInfo:
-    try:
-        values = json.loads(text)
-    except (ValueError, RecursionError) as error:
-        raise WeightsError(f"{path}: its facepipe description is no JSON") from error
-    known = {entry.name for entry in fields(WeightsInfo)}
-    if not isinstance(values, dict) or not {"name", "kind", "architecture"} <= values.keys() <= known:
-        raise WeightsError(f"{path}: its facepipe description is incomplete or of a newer version")
-    info = WeightsInfo(**values)
-    texts = (info.name, info.architecture, info.degradation, info.colour, info.licence, info.source)
-    tables = (info.arguments, info.usage, info.training, info.figures, info.geometry or {})
-    scale_ok = info.scale is None or (type(info.scale) is int and 1 <= info.scale <= 64)
-    if (
-        info.kind not in get_args(Kind)
-        or not all(isinstance(value, str) for value in texts)
-        or not all(isinstance(value, dict) for value in tables)
-        or not isinstance(info.trained, bool)
-        or not scale_ok
-    ):
-        raise WeightsError(f"{path}: its facepipe description has values of a wrong type")
-    return info
 
 
 def load_tensors(path: Path) -> dict[str, NDArray[Any]]:
@@ -289,17 +162,3 @@ def _with_sorted_header(data: bytes) -> bytes:
     header = json.dumps(json.loads(data[8 : 8 + length]), sort_keys=True, separators=(",", ":")).encode()
     header += b" " * (-len(header) % 8)
     return len(header).to_bytes(8, "little") + header + data[8 + length :]
-
-
-def check_name(name: str) -> str:
-    """Return ``name`` if weights may be called so.
-
-    Raises:
-        UsageError: it is reserved or has characters that a file or table name should not have.
-    """
-    if not _NAME.fullmatch(name) or name in _RESERVED:
-        raise UsageError(
-            f"name {name!r}: use 1-64 lower-case letters, digits, '.', '_' and '-', "
-            f"and none of {', '.join(_RESERVED)}"
-        )
-    return name

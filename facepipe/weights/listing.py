@@ -11,7 +11,8 @@ from safetensors import SafetensorError, safe_open
 
 from facepipe.errors import WeightsError
 from facepipe.weights.figures import telling_figures
-from facepipe.weights.files import Kind, WeightsFile
+from facepipe.weights.files import WeightsFile
+from facepipe.weights.info import Kind
 
 _BUFFERS = ("running_mean", "running_var", "num_batches_tracked")
 _GAP = "  "
