@@ -112,7 +112,7 @@ class RunStore:
         """
         try:
             run = json.loads(self.run_json_path.read_text(encoding="utf-8"))
-        except FileNotFoundError as error:
+        except (FileNotFoundError, NotADirectoryError) as error:
             raise UsageError(
                 f"{self.path}: no run here (a run folder holds run.json); `facepipe bench --out` makes one"
             ) from error

@@ -48,6 +48,7 @@ def test_no_summary_of_a_command_is_cut_off(group: str) -> None:
         ("models evaluate vrn-compact", "give either --dataset DIR or --faces N"),
         ("train vrn --steps 1 --out {file}/x", "no folder can be there: Not a directory"),
         ("train superres --scale 4 --steps 1 --seed -1 --out {folder}/x", "--seed 0 or more"),
+        ("status {file}", "no run here"),
         ("data synthesize --n 1 --out {folder}", "holds other files"),
     ],
 )
