@@ -104,7 +104,7 @@ def test_a_long_bad_day(seed: int, tmp_path: Path) -> None:
     rng.shuffle(plan)
     settings = {"n": n, "seconds": 0.2, "fatal": ["s07"], "hanging": ["s31"]}
     run, traces = tmp_path / "run", tmp_path / "traces"
-    words = command(traces, run, settings, "--workers", "2", "--unit-timeout-s", "3")
+    words = command(traces, run, settings, "--workers", "2", "--unit-timeout-s", "10")
     monkey = Monkey(words, run, rng, 3000, switch=tmp_path / "traces.switch")
     tally = monkey.torment([what for step in plan for what in step])
     check_run(run, calm, (n - len(lost)) * CONDITIONS, lost)
@@ -124,7 +124,7 @@ def test_a_cluster_of_ones_own_that_falls_over(seed: int, tmp_path: Path) -> Non
     run, traces = tmp_path / "run", tmp_path / "traces"
     with TendedCluster(tmp_path / "cluster") as tended:
         words = command(
-            traces, run, {"n": n, "seconds": 0.2}, "--cluster", tended.address, "--unit-timeout-s", "3"
+            traces, run, {"n": n, "seconds": 0.2}, "--cluster", tended.address, "--unit-timeout-s", "10"
         )
         tally = Monkey(words, run, rng, 3000, cluster=tended).torment(plan)
     check_run(run, calm, n * CONDITIONS, {})

@@ -40,8 +40,9 @@ def test_a_deployment_whose_surroundings_die(seed: int, tmp_path: Path) -> None:
     command = [sys.executable, "-m", "facepipe", "bench", *words, "--out", str(calm)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE_S)
     assert done.returncode == 0, done.stderr
-    plan = ["server", "worker", "flow run", "worker and flow run", "all three"]
+    plan = ["worker", "flow run", "worker and flow run", "all three"]
     random.Random(seed).shuffle(plan)
+    plan.append("server")  # a run may outlive it and complete
     began = time.monotonic()
     with Prefect(tmp_path) as prefect:
         prefect.deploy()
@@ -50,7 +51,7 @@ def test_a_deployment_whose_surroundings_die(seed: int, tmp_path: Path) -> None:
         while tormentor.run_once() != "COMPLETED":
             assert time.monotonic() < began + 5 * PATIENCE_S
     check_run(run, calm, OPTIONS["limit"] * CONDITIONS, {})
-    assert tormentor.done.total() >= 3
+    assert tormentor.done.total() == 5
     print(
         f"\nprefect, seed {seed}: flow runs {tormentor.states}; killed {dict(tormentor.done)}; "
         f"{(time.monotonic() - began) / 60:.1f} minutes"
