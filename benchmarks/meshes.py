@@ -17,9 +17,12 @@ from facepipe.volume import SURFACE_LEVEL, SurfaceMesh, surface
 
 
 def usual_vertices(volume: NDArray[np.uint8]) -> tuple[NDArray[np.floating], NDArray[np.integer]]:
-    """Marching cubes over the whole volume: vertices (V, 3) as slice, row, column, and triangles (T, 3)."""
-    vertices, triangles, _, _ = marching_cubes(volume.astype(np.float32), SURFACE_LEVEL)
-    return vertices, triangles
+    """Marching cubes over the whole volume: vertices (V, 3) as slice, row, column, and triangles (T, 3).
+
+    An empty border closes the surface where the volume reaches that of its grid, as ours is closed there.
+    """
+    vertices, triangles, _, _ = marching_cubes(np.pad(volume.astype(np.float32), 1), SURFACE_LEVEL)
+    return vertices - 1, triangles
 
 
 def usual_file(volume: NDArray[np.uint8], image: NDArray[np.uint8], path: Path) -> None:

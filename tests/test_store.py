@@ -7,11 +7,12 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from facepipe.errors import FacepipeError, RunConflictError, UsageError
 from facepipe.store import RunStore, array_name
-from facepipe.tables import read_table, write_table, write_tables
+from facepipe.tables import ROWS_AT_ONCE, read_table, write_table, write_tables
 
 
 @pytest.fixture
@@ -76,6 +77,16 @@ def test_tables_are_replaced_whole(tmp_path: Path) -> None:
     assert read_table(path)["a"].to_pylist() == [1]
     write_table(path, pa.table({"a": [2, 3]}))
     assert read_table(path)["a"].to_pylist() == [2, 3]
+
+
+def test_small_tables_share_row_groups(tmp_path: Path) -> None:
+    path = tmp_path / "t.parquet"
+    rows = ROWS_AT_ONCE // 4 + 1
+    tables = (pa.table({"b": range(i * rows, (i + 1) * rows), "a": ["x"] * rows}) for i in range(5))
+    assert write_tables(path, tables, pa.schema([("b", pa.int32())])) == 5 * rows
+    file = pq.ParquetFile(path)
+    assert [file.metadata.row_group(i).num_rows for i in range(file.num_row_groups)] == [4 * rows, rows]
+    assert file.read()["b"].to_pylist() == list(range(5 * rows))
 
 
 def test_a_failed_write_leaves_nothing(tmp_path: Path) -> None:
