@@ -81,7 +81,7 @@ class Monkey:
     command: Sequence[str]
     run: Path
     rng: random.Random
-    patience_s: float = 300.0
+    patience_s: float = 600.0
     switch: Path | None = None
     cluster: TendedCluster | None = None
     tally: Tally = field(default_factory=Tally)
