@@ -19,8 +19,8 @@ from facepipe.store import RunStore
 from facepipe.work import BenchJob
 
 WORKERS = 2
-SAMPLES = 32
-OPTIONS = {"low_px": "32", "methods": "bilinear,espcn", "shard_size": 4}
+SAMPLES = 64
+OPTIONS = {"low_px": "32", "methods": "bilinear,espcn"}
 
 
 def rows(rounds: int) -> list[Row]:
@@ -28,8 +28,8 @@ def rows(rounds: int) -> list[Row]:
     loop_s, cluster_s, units, pure_s = [], [], 0, []
     with TemporaryDirectory() as folder, open_cluster("local", WORKERS) as address:
         # Imports and compiled code are not what is compared.
-        _one_loop(_config(Path(folder, "warm-loop"), 8))
-        _on_cluster(_config(Path(folder, "warm-cluster"), 16), address)
+        _one_loop(_config(Path(folder, "warm-loop"), 4))
+        _on_cluster(_config(Path(folder, "warm-cluster"), 32), address)
         for number in range(rounds):
             seconds, loop = _one_loop(_config(Path(folder, f"loop-{number}"), SAMPLES))
             loop_s.append(seconds)
