@@ -1,7 +1,7 @@
 """Networks that regress volumes, on one thread of the CPU, against eager float32 in an untuned process.
 
 Memory settings of the C library take effect as a process starts, so each way runs in processes of its own:
-`python -m benchmarks.regressing ARCH usual|torch|openvino RUNS` prints one as JSON.
+`python -m benchmarks.regressing ARCH usual|torch|torch-bf16|openvino RUNS` prints one as JSON.
 """
 
 from __future__ import annotations
@@ -20,9 +20,10 @@ import numpy as np
 
 from benchmarks.material import references
 from benchmarks.measure import Row, require
+from facepipe.vrn.backends import BACKENDS
 
 RUNS = {"compact": 15, "hourglass-128": 3}
-TARGETS = {"openvino": 7.0, "torch": 4.0}
+TARGETS = {"openvino": 7.0, "torch-bf16": 4.0}
 MAX_OFF = 12
 """Grey levels by which bfloat16 may differ: eight bits over some hundred layers with random weights."""
 
@@ -62,7 +63,7 @@ def child(arch: str, way: str, runs: int) -> dict:
 
                 regressor = OpenVinoRegressor(file, kind.geometry)
             else:
-                regressor = HourglassRegressor(file, kind.geometry)
+                regressor = HourglassRegressor(file, kind.geometry, bf16=way == "torch-bf16")
         work = lambda: regressor(image)  # noqa: E731
     work()
     seconds = []
@@ -74,28 +75,28 @@ def child(arch: str, way: str, runs: int) -> dict:
 
 
 def rows(rounds: int) -> list[Row]:
-    """Both networks, both backends."""
+    """Both networks, every backend."""
     from facepipe.cluster import WORKER_ENVIRONMENT
 
     found = []
     for arch, runs in RUNS.items():
-        seconds: dict[str, list[float]] = {"usual": [], "torch": [], "openvino": []}
+        seconds: dict[str, list[float]] = {"usual": [], **{name: [] for name in BACKENDS}}
         volumes = {}
         for _ in range(rounds):
             for way in seconds:
                 result = _run(arch, way, runs, DASK_DEFAULT if way == "usual" else WORKER_ENVIRONMENT)
                 seconds[way] += result["seconds"]
                 volumes[way] = np.array(result["volume"])
-        for way in ("torch", "openvino"):
+        for way in BACKENDS:
             off = int(np.abs(volumes[way] - volumes["usual"]).max())
-            require(off <= (MAX_OFF if way == "openvino" else 0), f"{arch} on {way} by {off} grey levels")
+            require(off <= (0 if way == "torch" else MAX_OFF), f"{arch} on {way} by {off} grey levels")
             found.append(
                 Row(
                     f"{arch}, one image, backend {way}",
                     "eager float32, memory settings of Dask's workers",
                     1e3 * statistics.median(seconds["usual"]),
                     1e3 * statistics.median(seconds[way]),
-                    TARGETS[way] if arch == "hourglass-128" else None,
+                    TARGETS.get(way) if arch == "hourglass-128" else None,
                     f"within {off} grey levels of 255",
                 )
             )

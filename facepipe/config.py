@@ -60,7 +60,9 @@ class BenchConfig(BaseModel):
     regressors: tuple[str, ...] = Field(
         ("vrn-compact",), description="Volumetric regressors (`facepipe models list`), 'all', 'none'."
     )
-    backend: Backend = Field("torch", description="What runs regressors on the CPU; openvino is faster.")
+    backend: Backend = Field(
+        "torch", description="What runs regressors; torch-bf16 and, on the CPU, openvino are faster."
+    )
     limit: int | None = Field(None, ge=1, description="Take only the first samples.")
     subsets: tuple[str, ...] = Field((), description="Take only these subsets of the data set.")
     split: Literal["training", "validation", "test"] | None = Field(

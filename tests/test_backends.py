@@ -1,4 +1,4 @@
-"""Regressors on OpenVINO against the same on torch: agreement, independence, and what a run records."""
+"""Faster backends against torch in float32: agreement, independence, and what a run records."""
 
 from __future__ import annotations
 
@@ -30,9 +30,9 @@ def faces() -> np.ndarray:
     return np.stack([make_reference(dataset.load(ref).image) for ref in dataset.refs()[:3]])
 
 
-@pytest.fixture(scope="module")
-def fast() -> VolumeRegressor:
-    return get_regressor("vrn-compact").build(backend="openvino")
+@pytest.fixture(scope="module", params=["torch-bf16", "openvino"])
+def fast(request: pytest.FixtureRequest) -> VolumeRegressor:
+    return get_regressor("vrn-compact").build(backend=request.param)
 
 
 @pytest.fixture(scope="module")
@@ -64,10 +64,16 @@ def test_a_copy_in_another_process_gives_the_same(
     np.testing.assert_array_equal(pickle.loads(pickle.dumps(fast))(faces[:1]), volumes[:1])
 
 
-def test_a_network_is_loaded_once_for_each_backend(fast: VolumeRegressor) -> None:
+@pytest.mark.parametrize("backend", ["torch-bf16", "openvino"])
+def test_a_network_is_loaded_once_for_each_backend(backend: backends.Backend) -> None:
     regressor = get_regressor("vrn-compact")
-    assert regressor.build(backend="openvino") is fast
-    assert regressor.build() is not fast
+    assert regressor.build(backend=backend) is regressor.build(backend=backend)
+    assert regressor.build() is not regressor.build(backend=backend)
+
+
+def test_bfloat16_is_not_float32(faces: np.ndarray) -> None:
+    exact = get_regressor("vrn-compact").build()(faces)
+    assert (get_regressor("vrn-compact").build(backend="torch-bf16")(faces) != exact).any()
 
 
 def test_openvino_has_no_other_device() -> None:

@@ -20,7 +20,9 @@ class SurveilConfig(BaseModel):
     out: Path = Field(description="Archive folder to write or to go on with.")
     method: str = Field("compact-camera", description="Super-resolution of faces below 128 px.")
     regressor: str = Field("vrn-compact", description="Volumetric regressor.")
-    backend: Backend = Field("torch", description="What runs the regressor on the CPU; openvino is faster.")
+    backend: Backend = Field(
+        "torch", description="What runs the regressor; torch-bf16 and, on the CPU, openvino are faster."
+    )
     detector: str = Field("centerface", description="Face detector.")
     every: int | None = Field(
         None, ge=1, le=1_000_000, description="Look at every n-th frame of videos; default: one a second."

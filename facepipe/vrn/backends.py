@@ -8,12 +8,12 @@ from typing import Literal
 from facepipe.errors import UsageError
 from facepipe.registry import unknown
 
-Backend = Literal["torch", "openvino"]
+Backend = Literal["torch", "torch-bf16", "openvino"]
 
-BACKENDS: tuple[Backend, ...] = ("torch", "openvino")
-"""torch in float32 anywhere; OpenVINO on the CPU, in bfloat16 where the CPU has it."""
+BACKENDS: tuple[Backend, ...] = ("torch", "torch-bf16", "openvino")
+"""torch in float32 or with bfloat16 convolutions, anywhere; OpenVINO on the CPU, in bfloat16 where it can."""
 
-PACKAGES: dict[Backend, str] = {"torch": "torch", "openvino": "openvino"}
+PACKAGES: dict[Backend, str] = {"torch": "torch", "torch-bf16": "torch", "openvino": "openvino"}
 """Which installed package's version a run records for a backend."""
 
 

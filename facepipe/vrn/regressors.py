@@ -76,7 +76,7 @@ def _built(
         return OpenVinoRegressor(file, geometry)
     from facepipe.vrn.volumes import HourglassRegressor
 
-    return HourglassRegressor(file, geometry, device)
+    return HourglassRegressor(file, geometry, device, bf16=backend == "torch-bf16")
 
 
 def get_regressor(name: str, others: Iterable[str] = ()) -> WeightsRegressor:

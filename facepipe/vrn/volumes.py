@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import functools
+from collections.abc import Callable
+from typing import Any
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -26,16 +30,20 @@ class HourglassRegressor:
         file: weights of one of `networks.NETWORKS`.
         geometry: of the volumes.
         device: a torch device.
+        bf16: whether convolutions are computed in bfloat16 (`docs/decisions/013-openvino.md`).
 
     Raises:
         WeightsError: the file is damaged or does not fit the architecture.
         UsageError: the device does not exist.
     """
 
-    def __init__(self, file: WeightsFile, geometry: VolumeGeometry, device: str = "cpu") -> None:
+    def __init__(
+        self, file: WeightsFile, geometry: VolumeGeometry, device: str = "cpu", *, bf16: bool = False
+    ) -> None:
         self._file = file
         self._geometry = geometry
         self._device_name = device
+        self._bf16 = bf16
         self._device = open_device(device)
         self._usage = usage_of(file)
         network = build_network(file.info.architecture, file.info.arguments)
@@ -44,9 +52,10 @@ class HourglassRegressor:
             use_image_statistics(network)
         self._network = network.to(self._device)
 
-    def __reduce__(self) -> tuple[type[HourglassRegressor], tuple[WeightsFile, VolumeGeometry, str]]:
+    def __reduce__(self) -> tuple[Callable[..., HourglassRegressor], tuple[Any, ...]]:
         """Pickle as the file to load: processes load their own weights."""
-        return HourglassRegressor, (self._file, self._geometry, self._device_name)
+        again = functools.partial(HourglassRegressor, bf16=self._bf16)
+        return again, (self._file, self._geometry, self._device_name)
 
     def __call__(self, images: NDArray[np.uint8]) -> NDArray[np.uint8]:
         """Regress uint8 RGB (N, 128, 128, 3) to uint8 occupancy (N, D, H, W)."""
@@ -61,8 +70,10 @@ class HourglassRegressor:
 
     def _forward(self, images: torch.Tensor) -> torch.Tensor:
         side = self._geometry.size
-        logits = self._network(to_input(images, side, self._usage))[-1]
-        return to_occupancy(logits, side, self._usage)
+        inputs = to_input(images, side, self._usage)
+        with torch.autocast(self._device.type, torch.bfloat16, enabled=self._bf16):
+            logits = self._network(inputs)[-1]
+        return to_occupancy(logits.float(), side, self._usage)
 
 
 def to_input(images: torch.Tensor, side: int, usage: Usage = OWN) -> torch.Tensor:
