@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable
 from typing import Any
 
 import openvino
@@ -44,7 +43,7 @@ class OpenVinoRegressor(HourglassRegressor):
         super().__init__(file, geometry)
         self._request = _compile(_Whole(self._network, super()._forward)).create_infer_request()
 
-    def __reduce__(self) -> tuple[Callable[..., HourglassRegressor], tuple[Any, ...]]:
+    def __reduce__(self) -> tuple[type[HourglassRegressor], tuple[Any, ...]]:
         """Pickle as the file to load: processes load their own weights."""
         return OpenVinoRegressor, (self._file, self._geometry)
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import functools
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -38,7 +36,7 @@ class HourglassRegressor:
     """
 
     def __init__(
-        self, file: WeightsFile, geometry: VolumeGeometry, device: str = "cpu", *, bf16: bool = False
+        self, file: WeightsFile, geometry: VolumeGeometry, device: str = "cpu", bf16: bool = False
     ) -> None:
         self._file = file
         self._geometry = geometry
@@ -52,10 +50,9 @@ class HourglassRegressor:
             use_image_statistics(network)
         self._network = network.to(self._device)
 
-    def __reduce__(self) -> tuple[Callable[..., HourglassRegressor], tuple[Any, ...]]:
+    def __reduce__(self) -> tuple[type[HourglassRegressor], tuple[Any, ...]]:
         """Pickle as the file to load: processes load their own weights."""
-        again = functools.partial(HourglassRegressor, bf16=self._bf16)
-        return again, (self._file, self._geometry, self._device_name)
+        return HourglassRegressor, (self._file, self._geometry, self._device_name, self._bf16)
 
     def __call__(self, images: NDArray[np.uint8]) -> NDArray[np.uint8]:
         """Regress uint8 RGB (N, 128, 128, 3) to uint8 occupancy (N, D, H, W)."""
