@@ -101,13 +101,18 @@ def iter_claims(store: RunStore) -> Iterator[tuple[str, Condition, int, pa.Table
             yield stage, condition, int(shard), table.slice(start, stop - start).select(ARRAY_PART.names)
 
 
-def _packed(spec: RunSpec, store: RunStore, note: OnPart) -> Iterator[pa.Table]:
+def array_parts(spec: RunSpec, store: RunStore) -> Iterator[tuple[str, Condition, int, pa.Table]]:
+    """Stage, condition, shard and part of every unit that wrote arrays."""
     for stage in ARRAY_STAGES:
         for condition in spec.conditions(stage):
             for shard in sorted(store.done_shards(stage, condition.key)):
-                part = store.read_part(stage, condition.key, shard)
-                note(stage, condition, part)
-                yield _labelled(part, stage, condition, shard)
+                yield stage, condition, shard, store.read_part(stage, condition.key, shard)
+
+
+def _packed(spec: RunSpec, store: RunStore, note: OnPart) -> Iterator[pa.Table]:
+    for stage, condition, shard, part in array_parts(spec, store):
+        note(stage, condition, part)
+        yield _labelled(part, stage, condition, shard)
 
 
 def _labelled(part: pa.Table, stage: str, condition: Condition, shard: int) -> pa.Table:

@@ -9,7 +9,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from facepipe.completion import ARRAY_STAGES, COMPLETE, pack_claims, table_digests
+from facepipe.completion import COMPLETE, array_parts, pack_claims, table_digests
 from facepipe.errors import FacepipeError, RunConflictError
 from facepipe.files import file_digest
 from facepipe.identity import digest
@@ -102,10 +102,8 @@ def finish(store: RunStore) -> dict[str, Any]:
         if run["config"]["keep"] == "all":
             pack_claims(spec, store, failed.note)
         else:
-            for stage in ARRAY_STAGES:
-                for condition in spec.conditions(stage):
-                    for part in store.iter_parts(stage, condition.key):
-                        failed.note(stage, condition, part)
+            for stage, condition, _, part in array_parts(spec, store):
+                failed.note(stage, condition, part)
         n_scores = write_tables(store.scores_path, _scores(spec, store, failed), SCORES)
         failures = failed.table()
         write_table(store.failures_path, failures)
