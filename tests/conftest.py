@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from facepipe.archive import Archive
+
 if TYPE_CHECKING:
     from prefect_server import Prefect
 
@@ -51,6 +53,15 @@ def real_data() -> Path:
     if not folder.is_dir():
         pytest.skip("no real data here: set FACEPIPE_REAL_DATA to a folder that has it")
     return folder
+
+
+@pytest.fixture
+def archive(tmp_path: Path) -> Archive:
+    """An archive without a face."""
+    archive = Archive(tmp_path / "archive")
+    with archive.lock():
+        archive.create()
+    return archive
 
 
 @pytest.fixture(autouse=True)

@@ -31,14 +31,6 @@ TODAY = datetime(2026, 1, 1)
 
 
 @pytest.fixture
-def archive(tmp_path: Path) -> Archive:
-    archive = Archive(tmp_path / "archive")
-    with archive.lock():
-        archive.create()
-    return archive
-
-
-@pytest.fixture
 def folder(archive: Archive) -> BatchFolder:
     """A batch of two waves: the rows of the first are there, the second has two shards."""
     folder = BatchFolder(archive, 7)

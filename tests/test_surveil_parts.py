@@ -239,14 +239,6 @@ def rows(*numbers: int) -> list[pa.Table]:
     return [pa.table({"n": pa.array(numbers, pa.int64())})]
 
 
-@pytest.fixture
-def archive(tmp_path: Path) -> Archive:
-    found = Archive(tmp_path / "archive")
-    with found.lock():
-        found.create()
-    return found
-
-
 class TestGrowingTables:
     @staticmethod
     def numbers(archive: Archive) -> list[list[int]]:
