@@ -158,7 +158,7 @@ def test_tone_by_hand():
 
 
 def test_borders_are_black_on_the_sides_asked_for():
-    picture = black_borders(np.full((100, 100, 3), 200, np.uint8), replace(PLAIN, borders=(0.1, 0.2, 0, 0.3)))
+    picture = black_borders(np.full((100, 100, 3), 200, np.uint8), (0.1, 0.2, 0, 0.3))
     assert (picture[:20] == 0).all()
     assert (picture[:, :10] == 0).all()
     assert (picture[-30:] == 0).all()

@@ -86,7 +86,7 @@ def photograph(light: NDArray[np.float32], camera: Camera) -> NDArray[np.uint8]:
         # The grain of a large picture is that of its sensor, partly smoothed by the resize to this size.
         grain = cv2.GaussianBlur(grain, (0, 0), 0.6) * 1.6
     bytes_ = np.clip(np.rint((picture + camera.grain * grain) * 255), 0, 255).astype(np.uint8)
-    bytes_ = black_borders(bytes_, camera)
+    bytes_ = black_borders(bytes_, camera.borders)
     if camera.jpeg_quality:
         flags = [cv2.IMWRITE_JPEG_QUALITY, camera.jpeg_quality]
         decoded = cv2.imdecode(cv2.imencode(".jpg", bytes_[..., ::-1], flags)[1], cv2.IMREAD_COLOR)
@@ -95,10 +95,15 @@ def photograph(light: NDArray[np.float32], camera: Camera) -> NDArray[np.uint8]:
     return bytes_
 
 
-def black_borders(picture: NDArray[np.uint8], camera: Camera) -> NDArray[np.uint8]:
-    """Blacken what lies outside the photograph, in place, as face crops near an edge have it."""
+def black_borders(picture: NDArray[np.uint8], borders: tuple[float, float, float, float]) -> NDArray[np.uint8]:
+    """Blacken what lies outside the photograph, in place, as face crops near an edge have it.
+
+    Args:
+        picture: (S, S, 3).
+        borders: left, top, right and bottom share of it that is outside.
+    """
     size = picture.shape[0]
-    left, top, right, bottom = (round(share * size) for share in camera.borders)
+    left, top, right, bottom = (round(share * size) for share in borders)
     picture[:, :left] = 0
     picture[:top] = 0
     if right:

@@ -26,6 +26,7 @@ from facepipe.faces.head import load_head
 from facepipe.faces.seeds import face_seed
 from facepipe.voxelise import voxelise
 from facepipe.vrn.augment import draw_similarity, lower, rephotograph
+from facepipe.vrn.hardship import harden, wear
 
 FACES_PER_SEED = 2**20
 """Room for the faces of one training seed within the seeds for training."""
@@ -87,6 +88,7 @@ def make_block(recipe: Recipe, number: int) -> Block:
     rng = np.random.default_rng((recipe.seed, number))
     first = recipe.seed * FACES_PER_SEED + number * recipe.faces
     faces = [sample(face_seed("train", first + index), head) for index in range(recipe.faces)]
+    faces = [replace(face, look=wear(face.look, rng)) for face in faces]
     pictures = [render(face, NETWORK_PX, head) for face in faces]
     meshes = [vertices_px(face, NETWORK_PX) for face in faces]
     # Each face once before any comes again.
@@ -94,7 +96,7 @@ def make_block(recipe: Recipe, number: int) -> Block:
     images, targets = [], []
     for index in order:
         change = draw_similarity(rng)
-        image = rephotograph(change.image(pictures[index]), rng)
+        image = rephotograph(harden(change.image(pictures[index]), rng), rng)
         images.append(lower(image, rng) if recipe.low_resolution else image)
         vertices = change.points(meshes[index])
         targets.append(target(vertices, head.model.solid, recipe.geometry, recipe.target_px))

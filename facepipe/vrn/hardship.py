@@ -1,0 +1,169 @@
+"""What happens to faces in front of real cameras and is rare or absent in drawn pictures.
+
+Hair blown over the cheeks, things before the face, light that falls on half of it, wrong exposure, grey or
+toned pictures, crops that reach far beyond the photograph. The face under all this stays where it is, so
+that a network learns to complete what it does not see. All functions take and give uint8 RGB (128, 128, 3).
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from facepipe.conventions import NETWORK_PX
+from facepipe.faces.appearance import HAIR_COLOURS
+from facepipe.faces.background import natural_noise
+from facepipe.faces.camera import black_borders
+from facepipe.faces.look import Look
+
+Picture = NDArray[np.uint8]
+
+HARD_SHARE = 0.55
+"""How many pictures are treated at all; the others stay what the face factory made of them."""
+
+HAIR_SHARE, THING_SHARE, LIGHT_SHARE, EXPOSURE_SHARE, GREY_SHARE, BORDER_SHARE = 0.3, 0.2, 0.35, 0.5, 0.25, 0.5
+"""How often each happens to a treated picture."""
+
+DARK_GLASSES_SHARE = 0.06
+"""How many faces put dark glasses on."""
+
+STRAND_POINTS = 10
+_GAMMA = 2.2
+
+
+def wear(look: Look, rng: np.random.Generator) -> Look:
+    """Put dark glasses on a share of faces."""
+    if rng.random() >= DARK_GLASSES_SHARE:
+        return look
+    return replace(look, glasses=1.0, dark_lenses=1.0)
+
+
+def harden(picture: Picture, rng: np.random.Generator) -> Picture:
+    """Let things happen to a share of pictures, one after the other as in front of a camera and after it."""
+    if rng.random() >= HARD_SHARE:
+        return picture
+    for share, happen in (
+        (HAIR_SHARE, hair_across),
+        (THING_SHARE, thing_before),
+        (LIGHT_SHARE, uneven_light),
+        (EXPOSURE_SHARE, misexposed),
+        (GREY_SHARE, toned),
+        (BORDER_SHARE, beyond_photograph),
+    ):
+        if rng.random() < share:
+            picture = happen(picture, rng)
+    return picture
+
+
+def hair_across(picture: Picture, rng: np.random.Generator) -> Picture:
+    """Let one to four locks of one hair colour hang or blow across the picture."""
+    names = list(HAIR_COLOURS)
+    colour = np.array(HAIR_COLOURS[names[int(rng.integers(len(names)))]]) * np.exp(rng.normal(0.3, 0.5))
+    layer = picture.copy()
+    for _ in range(int(rng.integers(1, 5))):
+        _lock(layer, colour, rng)
+    opacity = rng.uniform(0.7, 1.0)
+    return cv2.addWeighted(layer, opacity, picture, 1 - opacity, 0).astype(np.uint8)
+
+
+def _lock(layer: Picture, colour: NDArray[np.float64], rng: np.random.Generator) -> None:
+    """Draw a lock: strands along one curve from the crown downwards, spread a little."""
+    size = NETWORK_PX
+    root = np.array([rng.normal(0.5, 0.22), rng.uniform(0.1, 0.4)]) * size
+    tip = np.array([rng.normal(0.5, 0.25), rng.uniform(0.35, 1.05)]) * size
+    bend = (root + tip) / 2 + rng.normal(0, 0.15, 2) * size
+    width = rng.uniform(0.02, 0.13) * size
+    along = np.linspace(0, 1, STRAND_POINTS)[:, None]
+    count = int(np.clip(width * rng.uniform(1.5, 6.0), 6, 60))
+    weights = (1 - along) ** 2, 2 * along * (1 - along), along**2
+    sheen = rng.uniform(0.1, 0.9) * np.exp(-(((along[:, 0] - rng.uniform(0.1, 0.9)) / 0.25) ** 2))
+    level = float(np.exp(rng.normal(0, 0.3)) * (1 + sheen.mean()))
+    for _ in range(count):
+        spread = rng.normal(0, width / 2, (3, 2)) * ((0.5,), (1.0,), (1.2,))
+        curve = sum(w * (point + s) for w, point, s in zip(weights, (root, bend, tip), spread, strict=True))
+        shown = np.clip(colour * level * np.exp(rng.normal(0, 0.35)), 0, 1) ** (1 / _GAMMA) * 255
+        points = np.rint(np.asarray(curve) * 16).astype(np.int32)
+        tint = tuple(float(v) for v in shown)
+        cv2.polylines(layer, [points], False, tint, 1, cv2.LINE_AA, shift=4)
+
+
+def thing_before(picture: Picture, rng: np.random.Generator) -> Picture:
+    """Hold something before a part of the picture: an arm, a cup, a neighbour, with a soft shade of its own."""
+    size = NETWORK_PX
+    # Mostly beside the middle: a face that is covered altogether teaches nothing.
+    angle, distance = rng.uniform(0, 2 * np.pi), rng.uniform(0.18, 0.42)
+    centre = (np.array([np.cos(angle), np.sin(angle)]) * distance + (0.5, 0.55)) * size
+    axes = rng.uniform(0.05, 0.22, 2) * size
+    mask = np.zeros((size, size), np.float32)
+    turn = float(rng.uniform(0, 180))
+    if rng.random() < 0.5:
+        box = (float(centre[0]), float(centre[1])), (float(axes[0] * 1.2), float(axes[1] * 4)), turn
+        cv2.fillConvexPoly(mask, np.rint(cv2.boxPoints(box)).astype(np.int32), 1.0)
+    else:
+        whole = (round(centre[0]), round(centre[1])), (round(axes[0]), round(axes[1]))
+        cv2.ellipse(mask, whole[0], whole[1], turn, 0, 360, 1.0, -1)
+    mask = cv2.GaussianBlur(mask, (0, 0), float(rng.uniform(0.4, 1.2)))[..., None]
+    if rng.random() < 0.4:  # of the picture's own colours, such as skin
+        y, x = rng.integers(size // 4, size * 3 // 4, 2)
+        colour = picture[y, x].astype(np.float32)
+    else:
+        colour = rng.uniform(0, 255, 3).astype(np.float32)
+    shade = np.exp(0.25 * natural_noise(rng, size, float(rng.uniform(1.6, 2.6))))[..., None]
+    return np.clip(picture * (1 - mask) + colour * shade * mask, 0, 255).astype(np.uint8)
+
+
+def uneven_light(picture: Picture, rng: np.random.Generator) -> Picture:
+    """Shade a part of the picture: from one side, in smooth patches, or behind the edge of a cast shadow."""
+    size = NETWORK_PX
+    y, x = np.mgrid[0:size, 0:size].astype(np.float32) / size - 0.5
+    angle = rng.uniform(0, 2 * np.pi)
+    across = np.cos(angle) * x + np.sin(angle) * y
+    kind = rng.integers(3)
+    if kind == 0:
+        stops = rng.uniform(1.0, 4.5) * across
+    elif kind == 1:
+        stops = rng.uniform(0.2, 0.7) * natural_noise(rng, size, float(rng.uniform(2.0, 3.0)))
+    else:
+        stops = -rng.uniform(0.6, 2.2) / (1 + np.exp(-(across - rng.normal(0, 0.12)) * rng.uniform(15, 120)))
+    return _developed(_light(picture) * np.exp2(stops)[..., None])
+
+
+def misexposed(picture: Picture, rng: np.random.Generator) -> Picture:
+    """Expose up to 1.7 stops darker or one brighter, with another gradation and contrast."""
+    shown = (picture / np.float32(255)) ** np.float32(np.exp(rng.normal(0, 0.25)))
+    light = shown**_GAMMA * np.exp2(rng.uniform(-1.7, 1.0))
+    contrast = rng.uniform(0.75, 1.45)
+    middle = rng.uniform(0.3, 0.5)
+    shown = (np.clip(light, 0, 1) ** (1 / _GAMMA) - middle) * contrast + middle
+    return np.clip(np.rint(shown * 255), 0, 255).astype(np.uint8)
+
+
+def toned(picture: Picture, rng: np.random.Generator) -> Picture:
+    """Take colours away, wholly or nearly, and tone some pictures, as with sepia or by a coloured lamp."""
+    grey = picture.astype(np.float32) @ np.array([0.299, 0.587, 0.114], np.float32)
+    kept = 0.0 if rng.random() < 0.7 else rng.uniform(0.0, 0.5)
+    toned = grey[..., None] + (picture - grey[..., None]) * kept
+    if rng.random() < 0.4:
+        tint = np.exp(rng.normal(0, 0.12) * np.array([1.0, 0.1, -1.0]) + rng.normal(0, 0.03, 3))
+        toned = toned * tint
+    return np.clip(np.rint(toned), 0, 255).astype(np.uint8)
+
+
+def beyond_photograph(picture: Picture, rng: np.random.Generator) -> Picture:
+    """Blacken up to a third at one to four sides: a square about a face near the photograph's edge."""
+    borders = [0.0, 0.0, 0.0, 0.0]
+    for side in rng.choice(4, int(rng.integers(1, 5)), replace=False):
+        borders[int(side)] = float(rng.uniform(0.02, 0.32))
+    return black_borders(picture.copy(), (borders[0], borders[1], borders[2], borders[3]))
+
+
+def _light(picture: Picture) -> NDArray[np.float32]:
+    return np.asarray((picture / np.float32(255)) ** np.float32(_GAMMA), np.float32)
+
+
+def _developed(light: NDArray[np.floating]) -> Picture:
+    shown = np.clip(light, 0, 1) ** (1 / _GAMMA)
+    return np.asarray(np.rint(shown * 255), np.uint8)
