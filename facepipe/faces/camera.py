@@ -95,7 +95,9 @@ def photograph(light: NDArray[np.float32], camera: Camera) -> NDArray[np.uint8]:
     return bytes_
 
 
-def black_borders(picture: NDArray[np.uint8], borders: tuple[float, float, float, float]) -> NDArray[np.uint8]:
+def black_borders(
+    picture: NDArray[np.uint8], borders: tuple[float, float, float, float]
+) -> NDArray[np.uint8]:
     """Blacken what lies outside the photograph, in place, as face crops near an edge have it.
 
     Args:

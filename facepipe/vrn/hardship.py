@@ -7,6 +7,7 @@ that a network learns to complete what it does not see. All functions take and g
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 
 import cv2
@@ -20,12 +21,10 @@ from facepipe.faces.camera import black_borders
 from facepipe.faces.look import Look
 
 Picture = NDArray[np.uint8]
+Hardship = Callable[[Picture, np.random.Generator], Picture]
 
 HARD_SHARE = 0.55
 """How many pictures are treated at all; the others stay what the face factory made of them."""
-
-HAIR_SHARE, THING_SHARE, LIGHT_SHARE, EXPOSURE_SHARE, GREY_SHARE, BORDER_SHARE = 0.3, 0.2, 0.35, 0.5, 0.25, 0.5
-"""How often each happens to a treated picture."""
 
 DARK_GLASSES_SHARE = 0.06
 """How many faces put dark glasses on."""
@@ -45,14 +44,7 @@ def harden(picture: Picture, rng: np.random.Generator) -> Picture:
     """Let things happen to a share of pictures, one after the other as in front of a camera and after it."""
     if rng.random() >= HARD_SHARE:
         return picture
-    for share, happen in (
-        (HAIR_SHARE, hair_across),
-        (THING_SHARE, thing_before),
-        (LIGHT_SHARE, uneven_light),
-        (EXPOSURE_SHARE, misexposed),
-        (GREY_SHARE, toned),
-        (BORDER_SHARE, beyond_photograph),
-    ):
+    for happen, share in HARDSHIPS:
         if rng.random() < share:
             picture = happen(picture, rng)
     return picture
@@ -91,7 +83,7 @@ def _lock(layer: Picture, colour: NDArray[np.float64], rng: np.random.Generator)
 
 
 def thing_before(picture: Picture, rng: np.random.Generator) -> Picture:
-    """Hold something before a part of the picture: an arm, a cup, a neighbour, with a soft shade of its own."""
+    """Hold something before a part of the picture: an arm, a cup, a neighbour; softly shaded."""
     size = NETWORK_PX
     # Mostly beside the middle: a face that is covered altogether teaches nothing.
     angle, distance = rng.uniform(0, 2 * np.pi), rng.uniform(0.18, 0.42)
@@ -158,6 +150,17 @@ def beyond_photograph(picture: Picture, rng: np.random.Generator) -> Picture:
     for side in rng.choice(4, int(rng.integers(1, 5)), replace=False):
         borders[int(side)] = float(rng.uniform(0.02, 0.32))
     return black_borders(picture.copy(), (borders[0], borders[1], borders[2], borders[3]))
+
+
+HARDSHIPS: tuple[tuple[Hardship, float], ...] = (
+    (hair_across, 0.3),
+    (thing_before, 0.2),
+    (uneven_light, 0.35),
+    (misexposed, 0.5),
+    (toned, 0.25),
+    (beyond_photograph, 0.5),
+)
+"""What may happen to a treated picture, and how often each does."""
 
 
 def _light(picture: Picture) -> NDArray[np.float32]:
