@@ -172,6 +172,16 @@ def test_wrong_image_sizes_are_refused() -> None:
         get_method("espcn").build(64)(_images(32))
 
 
+def test_measuring_a_network_leaves_its_fingerprint(tmp_path: Path) -> None:
+    file = import_weights(save(espcn(2).state_dict(), tmp_path / "a.pth"), "mine-x2")
+    before = get_method("mine-x2").fingerprint(64)
+    save_weights(file.path, load_tensors(file.path), replace(file.info, figures={"psnr_db": 30.0}))
+    assert get_method("mine-x2").fingerprint(64) == before
+    other = {"scale": 2, "quantise": "round"}
+    save_weights(file.path, load_tensors(file.path), replace(file.info, arguments=other))
+    assert get_method("mine-x2").fingerprint(64) != before
+
+
 def test_asking_needs_no_torch() -> None:
     script = (
         "import sys\n"

@@ -129,6 +129,17 @@ def test_fingerprints_follow_weights_and_geometry(tmp_path: Path) -> None:
     file = next(file for file in list_weights("regressor") if file.path == path)
     save_weights(path, load_tensors(path), replace(file.info, geometry=moved))
     assert get_regressor("two").fingerprint() != two
+    assert one == two
+
+
+def test_measuring_a_network_leaves_its_fingerprint(tmp_path: Path) -> None:
+    _import_small(tmp_path)
+    regressor = get_regressor("small")
+    before = regressor.fingerprint()
+    measured = replace(regressor.file.info, figures={"faces, all": {"iou": 0.5}}, training={"seed": 1})
+    save_weights(regressor.file.path, load_tensors(regressor.file.path), measured)
+    assert get_regressor("small").file.info.figures
+    assert get_regressor("small").fingerprint() == before
 
 
 def test_slices_of_a_network_that_only_knows_its_bias(tmp_path: Path) -> None:

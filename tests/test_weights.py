@@ -136,6 +136,50 @@ def test_sha256_follows_the_file(file: Path) -> None:
     assert open_weights(file).info.licence == "CC0-1.0"
 
 
+def test_identity_is_what_a_network_gives_not_what_is_told_of_it(file: Path) -> None:
+    before = open_weights(file).identity
+    assert len(before) == 64
+    about = {
+        "name": "other",
+        "degradation": "camera",
+        "colour": "RGB",
+        "licence": "CC0-1.0",
+        "source": "a shelf",
+        "training": {"seconds": 3},
+        "figures": {"psnr_db": 30.0},
+    }
+    for key, value in about.items():
+        save_weights(file, TENSORS, replace(INFO, **{key: value}))
+        assert open_weights(file).identity == before, key
+    seen = {before}
+    works = {
+        "kind": "regressor",
+        "architecture": "compact",
+        "arguments": {"scale": 2, "quantise": "truncate"},
+        "scale": 4,
+        "geometry": {"z_zero": 80.0},
+        "usage": {"channel_order": "bgr"},
+    }
+    for key, value in works.items():
+        save_weights(file, TENSORS, replace(INFO, **{key: value}))
+        seen.add(open_weights(file).identity)
+    for other in ({**TENSORS, "a": np.array(8, np.int64)}, {"c": TENSORS["b"], "a": TENSORS["a"]}):
+        save_weights(file, other, INFO)
+        seen.add(open_weights(file).identity)
+    assert len(seen) == 1 + len(works) + 2
+
+
+def test_identity_of_a_file_without_a_digest_is_that_of_its_tensors(file: Path) -> None:
+    before = open_weights(file).identity
+    data = file.read_bytes()
+    length = int.from_bytes(data[:8], "little")
+    header = json.loads(data[8 : 8 + length])
+    del header["__metadata__"]["tensors_sha256"]
+    encoded = json.dumps(header).encode()
+    file.write_bytes(len(encoded).to_bytes(8, "little") + encoded + data[8 + length :])
+    assert open_weights(file).identity == before
+
+
 def test_imported_weights_are_listed_behind_shipped_ones(facepipe_home: Path) -> None:
     assert imported_folder() == facepipe_home / "weights"
     shipped = list_weights()

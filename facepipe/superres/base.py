@@ -29,7 +29,7 @@ class Method(Protocol):
         """Whether it can bring images of this side to network size."""
 
     def fingerprint(self, low_px: int) -> str:
-        """A digest of everything that determines its output at this size (weights' sha256 included)."""
+        """A digest of everything that determines its output at this size (weights' identity included)."""
 
     def build(self, low_px: int, device: str = "cpu") -> SuperResolver:
         """Load what is needed and return the resolver for images of this side."""

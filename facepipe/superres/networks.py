@@ -46,7 +46,7 @@ class WeightsMethod:
 
     def fingerprint(self, low_px: int) -> str:  # noqa: ARG002
         """A digest of the weights and the way they are used."""
-        parts = [self.file.info.architecture, _REVISION, self.file.sha256]
+        parts = [self.file.info.architecture, _REVISION, self.file.identity]
         return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
 
     def build(self, low_px: int, device: str = "cpu") -> SuperResolver:

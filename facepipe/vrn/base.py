@@ -33,7 +33,7 @@ class Regressor(Protocol):
         """Where its voxels lie."""
 
     def fingerprint(self) -> str:
-        """A digest of everything that determines its output (weights' sha256 included)."""
+        """A digest of everything that determines its output (weights' identity included)."""
 
     def build(self, device: str = "cpu", backend: Backend = "torch") -> VolumeRegressor:
         """Load the weights and return the callable network."""

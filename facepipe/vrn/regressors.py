@@ -42,7 +42,7 @@ class WeightsRegressor:
 
     def fingerprint(self) -> str:
         """A digest of weights, geometry and the way they are used."""
-        parts = [self.file.info.architecture, _REVISION, self.file.sha256, asdict(self.geometry)]
+        parts = [self.file.info.architecture, _REVISION, self.file.identity, asdict(self.geometry)]
         return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
     def build(self, device: str = "cpu", backend: Backend = "torch") -> VolumeRegressor:

@@ -1,7 +1,7 @@
 """How the networks of others are to be run: what no tensor says and published ports disagree about.
 
-Stored in the weights' description (`WeightsInfo.usage`), hence part of the file's sha256 and of a run's
-identity. The defaults are how facepipe's own networks are trained.
+Stored in the weights' description (`WeightsInfo.usage`), hence part of the weights' identity and of a
+run's. The defaults are how facepipe's own networks are trained.
 """
 
 from __future__ import annotations

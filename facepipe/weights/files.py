@@ -30,6 +30,9 @@ MAX_HEADER_BYTES = 16 * 1024 * 1024
 MAX_FILE_BYTES = 8 * 1024**3
 _INFO_KEY = "facepipe"
 _DIGEST_KEY = "tensors_sha256"
+_IDENTITY_FIELDS = ("kind", "architecture", "arguments", "scale", "geometry", "usage")
+"""What of a description has a part in a network's output. All else is about it: its name, licence and source,
+what it was trained on, how good it was found to be."""
 
 
 @dataclass(frozen=True)
@@ -48,9 +51,22 @@ class WeightsFile:
 
     @property
     def sha256(self) -> str:
-        """Hex digest of the file's bytes."""
+        """Hex digest of the file's bytes, figures and card text included; what runs bind to is `identity`."""
         state = self.path.stat()
         return _sha256(self.path, state.st_size, state.st_mtime_ns)
+
+    @property
+    def identity(self) -> str:
+        """Hex digest of all that determines what the network gives, see `_IDENTITY_FIELDS`, and its tensors.
+
+        Measuring, renaming or describing a network leaves it as it is. Cheap: the digest of the tensors is
+        in the file's header, and tensors that do not match it are refused when they are loaded.
+
+        Raises:
+            WeightsError: the file has no such digest, and its tensors cannot be read.
+        """
+        state = self.path.stat()
+        return _identity(self.path, state.st_size, state.st_mtime_ns)
 
 
 def is_weights(path: Path) -> bool:
@@ -89,6 +105,14 @@ def _info(path: Path, size: int, mtime_ns: int) -> WeightsInfo:  # noqa: ARG001
 def _sha256(path: Path, size: int, mtime_ns: int) -> str:  # noqa: ARG001
     with path.open("rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+@functools.lru_cache(maxsize=256)
+def _identity(path: Path, size: int, mtime_ns: int) -> str:
+    described = asdict(_info(path, size, mtime_ns))
+    tensors = _metadata(path, size).get(_DIGEST_KEY) or tensors_sha256(load_tensors(path))
+    parts = [tensors, {key: described[key] for key in _IDENTITY_FIELDS}]
+    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
 
 def _metadata(path: Path, size: int) -> dict[str, str]:
