@@ -344,3 +344,22 @@ def test_commands(tmp_path: Path, facepipe_home: Path) -> None:
     lines = listed.output.splitlines()
     assert any(line.split()[:4] == ["mine-x4", "superres", "espcn", "x4"] for line in lines)
     assert any("bad.safetensors" in line for line in lines)
+
+
+def test_one_truncated_import_does_not_hide_the_others(tmp_path: Path) -> None:
+    path = save(espcn(2).state_dict(), tmp_path / "a.pth")
+    import_weights(path, "good-x2")
+    cut = import_weights(path, "cut-x2").path
+    cut.write_bytes(cut.read_bytes()[:-5])
+    # The header agrees with the file, and what it says of a tensor is nothing that can be read.
+    odd = import_weights(path, "odd-x2").path
+    odd.write_bytes(odd.read_bytes().replace(b'"shape":[64,1,5,5]', b'"shape":[64,9,5,5]', 1))
+    done = CliRunner().invoke(models, ["list"])
+    assert done.exit_code == 0, done.output
+    assert "good-x2" in [line.split()[0] for line in done.stdout.splitlines()]
+    assert "cut-x2" not in done.stdout
+    assert "odd-x2" not in done.stdout
+    told = done.stderr.splitlines()
+    assert any(line.startswith(f"unusable: {cut}: truncated, ") for line in told)
+    assert any(line.startswith(f"unusable: {odd}: ") for line in told)
+    assert "cut-x2" not in known_methods()

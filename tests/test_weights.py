@@ -84,6 +84,23 @@ def test_every_truncation_is_noticed(file: Path) -> None:
         file.write_bytes(good[:length])
         with pytest.raises(WeightsError):
             load_tensors(file)
+        with pytest.raises(WeightsError):
+            open_weights(file)
+    file.write_bytes(good + b"x")
+    with pytest.raises(WeightsError, match=f"damaged, .* {len(good)} bytes .* has {len(good) + 1}"):
+        open_weights(file)
+
+
+@pytest.mark.parametrize("place", [None, "far", [0], [0, "24"], [0, 24.0], [0, True]])
+def test_tensors_without_a_place_are_refused(file: Path, place: object) -> None:
+    data = file.read_bytes()
+    length = int.from_bytes(data[:8], "little")
+    header = json.loads(data[8 : 8 + length])
+    header["b"]["data_offsets"] = place
+    encoded = json.dumps(header).encode()
+    file.write_bytes(len(encoded).to_bytes(8, "little") + encoded + data[8 + length :])
+    with pytest.raises(WeightsError, match="tensor 'b' has no place"):
+        open_weights(file)
 
 
 def test_header_with_absurd_length_is_refused(file: Path) -> None:

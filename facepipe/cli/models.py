@@ -13,6 +13,7 @@ import click
 from facepipe.cli.evaluate import evaluate
 from facepipe.cli.importing import DESCRIBABLE, import_weights
 from facepipe.cli.named import named_weights
+from facepipe.errors import WeightsError
 from facepipe.weights import broken_weights, list_text, list_weights, listed, model_card, write_card
 
 
@@ -28,13 +29,18 @@ models.add_command(evaluate)
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def list_command(as_json: bool) -> None:
     """List shipped and imported weights, with their most telling figures."""
-    weights = [listed(file) for file in list_weights()]
+    weights, unusable = [], list(broken_weights().values())
+    for file in list_weights():
+        try:
+            weights.append(listed(file))
+        except WeightsError as error:
+            unusable.append(str(error))
     if as_json:
         click.echo(json.dumps([asdict(one) for one in weights], indent=1))
     else:
         width = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
         click.echo(list_text(weights, width))
-    for reason in broken_weights().values():
+    for reason in unusable:
         click.echo(f"unusable: {reason}", err=True)
 
 

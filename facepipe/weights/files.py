@@ -82,7 +82,7 @@ def open_weights(path: Path, *, shipped: bool = False) -> WeightsFile:
     """Read the description of a weights file, not its tensors.
 
     Raises:
-        WeightsError: the file is missing, damaged or not a weights file of facepipe.
+        WeightsError: the file is missing, truncated, damaged or not a weights file of facepipe.
     """
     try:
         state = path.stat()
@@ -130,7 +130,27 @@ def _metadata(path: Path, size: int) -> dict[str, str]:
     metadata = header.get("__metadata__", {}) if isinstance(header, dict) else None
     if not isinstance(metadata, dict) or not all(isinstance(value, str) for value in metadata.values()):
         raise WeightsError(f"{path}: not a safetensors file (its metadata are no strings)")
+    expected = 8 + length + _data_bytes(path, header)
+    if size != expected:
+        what = "truncated" if size < expected else "damaged"
+        raise WeightsError(
+            f"{path}: {what}, it should have {expected} bytes by its header and has {size}; import or "
+            "install it anew"
+        )
     return metadata
+
+
+def _data_bytes(path: Path, header: Mapping[str, Any]) -> int:
+    """How many bytes of tensors follow a safetensors header."""
+    ends = [0]
+    for name, entry in header.items():
+        if name == "__metadata__":
+            continue
+        offsets = entry.get("data_offsets") if isinstance(entry, dict) else None
+        if not isinstance(offsets, list) or [type(offset) for offset in offsets] != [int, int]:
+            raise WeightsError(f"{path}: not a safetensors file (tensor {name!r} has no place in it)")
+        ends.append(offsets[1])
+    return max(ends)
 
 
 def load_tensors(path: Path) -> dict[str, NDArray[Any]]:
