@@ -114,12 +114,38 @@ def test_evaluate_command(tmp_path: Path) -> None:
     assert figures["psnr_db"]["images"] == 2
     gain = figures["psnr_db"]["value"] - figures["bicubic_psnr_db"]["value"]
     assert figures["gain_db"]["value"] == pytest.approx(gain, abs=2e-4)
-    assert "| Toys, area 32 px |" in file.path.with_suffix(".md").read_text(encoding="utf-8")
+    card = file.path.with_suffix(".md").read_text(encoding="utf-8")
+    assert "| Toys, area 32 px |" in card
+    assert f"- Toys: `facepipe models evaluate {file.info.name} --dataset photos (facepipe " in card
+    assert str(tmp_path) not in card
+
+
+def test_super_resolvers_are_judged_by_yaw_and_skin_tone(tmp_path: Path) -> None:
+    """Five faces for tests under two degradations: the groups hold each face once."""
+    file = _saved(tmp_path, _random())
+    call = [str(file.path), "--faces", "5", "--degradations", "area,camera", "--json"]
+    done = CliRunner().invoke(evaluate, call, catch_exceptions=False)
+    tables = json.loads(done.stdout)
+    for degradation in ("area", "camera"):
+        whole = tables[f"{degradation} 32 px"]["psnr_db"]
+        assert whole["images"] == 5
+        for what in ("yaw to either side", "skin tone"):
+            parts = [t["psnr_db"] for name, t in tables.items() if f"{degradation} 32 px, {what}" in name]
+            assert sum(part["images"] for part in parts) == 5
+            mean = sum(part["images"] * part["value"] for part in parts) / 5
+            assert mean == pytest.approx(whole["value"], abs=1e-3)
+    assert (
+        tables["area 32 px"]["bicubic_psnr_db"]["value"] > tables["camera 32 px"]["bicubic_psnr_db"]["value"]
+    )
 
 
 def test_evaluate_command_refuses_what_is_not_for_super_resolvers(tmp_path: Path) -> None:
     file = _saved(tmp_path, _random())
-    for arguments in (["--faces", "2"], [], ["--dataset", str(tmp_path), "--low-px", "16"]):
+    for arguments in (
+        [],
+        ["--dataset", str(tmp_path), "--low-px", "16"],
+        ["--faces", "2", "--degradations", "aera"],
+    ):
         done = CliRunner().invoke(evaluate, [str(file.path), *arguments])
         assert isinstance(done.exception, UsageError)
     done = CliRunner().invoke(evaluate, ["espcn", "--dataset", "sample"])

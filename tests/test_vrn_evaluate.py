@@ -14,7 +14,7 @@ from PIL import Image
 
 from facepipe.cli import facepipe
 from facepipe.conventions import VolumeGeometry
-from facepipe.errors import FacepipeError
+from facepipe.errors import FacepipeError, UsageError
 from facepipe.truth import Truth
 from facepipe.vrn.evaluate import Case, Figures, compare, evaluate, factory_cases, groups, mean_of, summarise
 
@@ -160,8 +160,29 @@ def test_groups() -> None:
     )
     assert list(groups([(blank, Figures(iou=1.0))])) == ["all"]
     low = [(blank, Figures(iou=1.0)), (replace(blank, low_px=16), Figures(iou=0.5))]
+    low.append((replace(blank, low_px=16, degradation="camera"), Figures(iou=0.25)))
     tables = {name: table["iou"].value for name, table in groups(low).items()}
-    assert tables == {"all": 1.0, "area 16 px, bilinear": 0.5}
+    assert tables == {"all": 1.0, "area 16 px, bilinear": 0.5, "camera 16 px, bilinear": 0.25}
+
+
+def test_low_resolutions_are_made_of_what_is_given() -> None:
+    """Stripes of half a reference pixel fade under `area`, and a ramp keeps its place."""
+    stripes = np.zeros((256, 256, 3), np.uint8)
+    stripes[:, ::2] = 200
+    blank = Case(np.zeros((128, 128, 3), np.uint8), Truth())
+    area = blank.lowered(stripes, ("area", 64), "a")
+    assert (area.low_px, area.degradation, area.image.shape) == (64, "area", (128, 128, 3))
+    np.testing.assert_allclose(area.image, 100, atol=1)
+    smooth = np.repeat(np.repeat(np.arange(256, dtype=np.uint8)[None, :, None], 256, 0), 3, 2)
+    ramp = blank.lowered(smooth, ("area", 64), "a").image[64, :, 0].astype(float)
+    np.testing.assert_allclose(ramp[2:-2], np.arange(128)[2:-2] * 2 + 0.5, atol=1.1)
+
+
+def test_options_about_data_sets_are_refused_with_faces() -> None:
+    for option in (["--limit", "1"], ["--crop", "face"]):
+        result = CliRunner().invoke(facepipe, ["models", "evaluate", "vrn-compact", "--faces", "1", *option])
+        assert isinstance(result.exception, UsageError)
+        assert f"{option[0]} is about --dataset" in str(result.exception)
 
 
 def test_faces_for_tests_agree_with_their_own_volume() -> None:

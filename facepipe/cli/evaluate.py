@@ -2,25 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
 import click
+from click.core import ParameterSource
 
 from facepipe.cli.evaluate_superres import evaluate_super_resolver, is_super_resolver
-from facepipe.cli.figures import record_figures, refuse_recording, show
+from facepipe.cli.figures import Measured, command_of, record_figures, refuse_recording, show
+from facepipe.cli.measured_images import Images
 from facepipe.cli.named import named_weights
 from facepipe.conventions import NETWORK_PX, VolumeGeometry
-from facepipe.datasets.base import Dataset
-from facepipe.datasets.crops import CROP_MODES, crop_for
-from facepipe.degrade import degrade, make_reference
-from facepipe.errors import FacepipeError, SampleError, UsageError
+from facepipe.datasets.crops import CROP_MODES
+from facepipe.degrade import DEGRADATIONS, make_reference
+from facepipe.errors import FacepipeError, UsageError
 from facepipe.progress import progress
+from facepipe.registry import unknown
 from facepipe.stages import make_truth_volume, truth_in_crop
 from facepipe.vrn.regressors import open_regressor
 
 if TYPE_CHECKING:
-    from facepipe.vrn.evaluate import Case
+    from facepipe.vrn.evaluate import Case, Low
 
 
 @click.command(short_help="Measure how good a network is.")
@@ -31,17 +33,24 @@ if TYPE_CHECKING:
 )
 @click.option("--crop", type=click.Choice(CROP_MODES), default="full", show_default=True, help="Part seen.")
 @click.option("--limit", type=click.IntRange(min=1), help="Take only the first samples of the data set.")
-@click.option("--low-px", default="", help="Also at these low resolutions, such as 16,32,64.")
+@click.option("--low-px", default="", help="Also at these low resolutions, such as 16,32,64 (regressors).")
+@click.option(
+    "--degradations", help="How images are brought to low resolution, such as area,camera.  [default: area; "
+    "for a super-resolver the one that it was trained on]",
+)  # fmt: skip
 @click.option("--device", default="cpu", show_default=True, help="Device of torch.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.option("--record", metavar="TITLE", help="Write the figures into FILE and its card under this title.")
+@click.pass_context
 def evaluate(
+    context: click.Context,
     name: str,
     dataset: str | None,
     faces: int | None,
     crop: str,
     limit: int | None,
     low_px: str,
+    degradations: str | None,
     device: str,
     as_json: bool,
     record: str | None,
@@ -50,44 +59,68 @@ def evaluate(
 
     For a regressor: its volumes of reference images with the truth, in all, for ranges of yaw and skin tone,
     and for low resolutions enlarged bilinearly. For a super-resolver: its images, and bicubic ones, with the
-    references, for the degradation that it was trained on; --dataset only, of any kind.
+    references, at the size that it enlarges to 128 px, in all and for ranges of yaw and skin tone.
 
     Prints the mean over images of every figure that is known, with its 95 % interval (bootstrap over images).
     """
-    from facepipe.datasets.catalog import open_dataset
+    if (dataset is None) == (faces is None):
+        raise UsageError("give either --dataset DIR or --faces N")
+    if faces is not None:
+        for option in ("crop", "limit"):
+            if context.get_parameter_source(option) is not ParameterSource.DEFAULT:
+                raise UsageError(f"--{option} is about --dataset; faces made for tests are taken whole")
+    named = _names(degradations)
+    if is_super_resolver(name):
+        if low_px:
+            raise UsageError(f"{name} is a super-resolver, which has one size of images: leave --low-px away")
+        measured = evaluate_super_resolver(name, Images(dataset, faces, crop, limit), named, device, record)
+    else:
+        named_weights(name)
+        lows = [(degradation, px) for degradation in named or ("area",) for px in _sizes(low_px)]
+        measured = _evaluate_regressor(name, Images(dataset, faces, crop, limit), lows, device, record)
+    record_figures(measured, record, command_of(context, measured.file.info.name))
+    show(measured.tables, as_json=as_json)
+
+
+def _evaluate_regressor(
+    name: str, images: Images, lows: Sequence[Low], device: str, record: str | None
+) -> Measured:
+    """Compare volumes with what is known.
+
+    Raises:
+        UsageError: no sample can be used, or the figures are to be written into weights that ship.
+        FacepipeError: nothing is known about the faces.
+    """
     from facepipe.vrn import evaluate as evaluation
 
-    if is_super_resolver(name):
-        if dataset is None or faces or low_px:
-            raise UsageError(f"{name} is a super-resolver: give --dataset DIR, without --faces and --low-px")
-        tables = evaluate_super_resolver(name, dataset, crop, limit, device, record)
-        show(tables, as_json=as_json)
-        return
-    named_weights(name)
     chosen = open_regressor(name)
-    sizes = _sizes(low_px)
     refuse_recording(chosen.file, record)
     network = chosen.build(device)
-    if dataset is None and faces is not None:
-        cases, total = evaluation.factory_cases(faces, chosen.geometry, sizes), faces
-    elif dataset is not None and faces is None:
-        opened = open_dataset(dataset)
-        total = min(len(opened.refs()), limit or len(opened.refs()))
-        cases = _cases(opened, crop, total, chosen.geometry, sizes)
+    if images.faces is not None:
+        cases, total = evaluation.factory_cases(images.faces, chosen.geometry, lows), images.faces
     else:
-        raise UsageError("give either --dataset DIR or --faces N")
-    with progress("images", total * (1 + len(sizes))) as advance:
+        cases, total = _cases(images, chosen.geometry, lows), images.count
+    with progress("images", total * (1 + len(lows))) as advance:
         results = evaluation.evaluate(network, chosen.geometry, _counted(cases, advance))
     if not results:
-        raise UsageError(f"{dataset}: none of its {total} samples can be used")
+        raise UsageError(f"{images.dataset}: none of its {total} samples can be used")
     tables = evaluation.groups(results)
     if not tables["all"]:
         raise FacepipeError(
-            f"{dataset}: nothing is known about the faces of its {total} samples, so there is nothing to "
-            "compare with; a data set with landmarks or meshes is needed, or --faces N"
+            f"{images.dataset}: nothing is known about the faces of its {total} samples, so there is nothing "
+            "to compare with; a data set with landmarks or meshes is needed, or --faces N"
         )
-    record_figures(chosen.file, record, tables)
-    show(tables, as_json=as_json)
+    return Measured(chosen.file, tables)
+
+
+def _names(degradations: str | None) -> tuple[str, ...]:
+    names = tuple(dict.fromkeys(part.strip() for part in (degradations or "").split(",") if part.strip()))
+    if degradations is not None and not names:
+        raise UsageError("--degradations: expected names such as area,camera")
+    for one in names:
+        if one not in DEGRADATIONS:
+            raise unknown("degradation", one, DEGRADATIONS)
+    return names
 
 
 def _sizes(text: str) -> tuple[int, ...]:
@@ -100,19 +133,11 @@ def _sizes(text: str) -> tuple[int, ...]:
     return sizes
 
 
-def _cases(
-    dataset: Dataset, crop_mode: str, count: int, geometry: VolumeGeometry, sizes: tuple[int, ...]
-) -> Iterator[Case]:
-    from facepipe.vrn.evaluate import LOW_DEGRADATION, Case
+def _cases(images: Images, geometry: VolumeGeometry, lows: Sequence[Low]) -> Iterator[Case]:
+    from facepipe.vrn.evaluate import Case
 
-    topology = dataset.topology()
-    for ref in dataset.refs()[:count]:
-        try:
-            sample = dataset.load(ref)
-            crop = crop_for(sample, crop_mode)
-        except SampleError as error:
-            click.echo(f"left out: {ref.sample_id}, {error}", err=True)
-            continue
+    topology = images.opened.topology()
+    for sample_id, sample, crop in images.samples():
         truth = truth_in_crop(sample.truth, crop)
         volume = None
         if topology is not None and truth.vertices is not None:
@@ -120,8 +145,8 @@ def _cases(
         square = crop.cut(sample.image)
         case = Case(make_reference(square), truth, volume, sample.yaw_deg, sample.skin_tone)
         yield case
-        for px in sizes:
-            yield case.lowered(degrade(square, LOW_DEGRADATION, px, 0, ref.sample_id))
+        for low in lows:
+            yield case.lowered(square, low, sample_id)
 
 
 def _counted(cases: Iterator[Case], advance: Callable[[int], None]) -> Iterator[Case]:

@@ -2,24 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import click
-
-from facepipe.cli.figures import Tables, record_figures, refuse_recording
+from facepipe.cli.figures import Measured, refuse_recording
+from facepipe.cli.measured_images import Images
 from facepipe.conventions import NETWORK_PX
-from facepipe.datasets.base import Dataset
-from facepipe.datasets.crops import crop_for
-from facepipe.degrade import degrade, make_reference
-from facepipe.errors import SampleError, UsageError
+from facepipe.errors import UsageError
 from facepipe.progress import progress
 from facepipe.superres.methods import known_methods, open_network
 from facepipe.weights import open_weights
 
 if TYPE_CHECKING:
-    from facepipe.superres.evaluate import Pair
+    from facepipe.superres.evaluate import Pair, Source
 
 DEFAULT_DEGRADATION = "area"
 
@@ -32,43 +28,48 @@ def is_super_resolver(name_or_file: str) -> bool:
 
 
 def evaluate_super_resolver(
-    name: str, dataset: str, crop_mode: str, limit: int | None, device: str, record: str | None
-) -> Tables:
-    """Compare restored images of a data set with their references, beside bicubic interpolation.
+    name: str, images: Images, degradations: Sequence[str], device: str, record: str | None
+) -> Measured:
+    """Compare restored images with their references, beside bicubic interpolation.
+
+    Args:
+        name: a method with weights, or a weights file.
+        images: where the references come from.
+        degradations: none for the one that the network was trained on.
+        device: a torch device.
+        record: refuse to go on if there is a title and the weights ship.
 
     Raises:
         UsageError: no sample can be used, or the figures are to be written into weights that ship.
     """
-    from facepipe.datasets.catalog import open_dataset
-    from facepipe.superres.evaluate import compare
+    from facepipe.superres.evaluate import compare_groups
 
     network = open_network(name)
     info = network.file.info
     refuse_recording(network.file, record)
-    opened = open_dataset(dataset)
-    count = min(len(opened.refs()), limit or len(opened.refs()))
     low_px = NETWORK_PX // (info.scale or 1)
-    degradation = info.degradation or DEFAULT_DEGRADATION
-    with progress("images", count) as advance:
-        pairs = []
-        for pair in _pairs(opened, crop_mode, count, degradation, low_px):
-            pairs.append(pair)
+    chosen = degradations or (info.degradation or DEFAULT_DEGRADATION,)
+    pairs: dict[str, list[Pair]] = {degradation: [] for degradation in chosen}
+    with progress("images", images.count) as advance:
+        for source in _sources(images):
+            for degradation in chosen:
+                pairs[degradation].append(source.pair(degradation, low_px))
             advance(1)
-    if not pairs:
-        raise UsageError(f"{dataset}: none of its {count} samples can be used")
-    tables = {f"{degradation} {low_px} px": compare(network.build(low_px, device), pairs)}
-    record_figures(network.file, record, tables)
-    return tables
+    if not all(pairs.values()):
+        raise UsageError(f"{images.dataset}: none of its {images.count} samples can be used")
+    resolver = network.build(low_px, device)
+    tables = {}
+    for degradation, made in pairs.items():
+        for group, means in compare_groups(resolver, made).items():
+            tables[f"{degradation} {low_px} px" + ("" if group == "all" else f", {group}")] = means
+    return Measured(network.file, tables)
 
 
-def _pairs(dataset: Dataset, crop_mode: str, count: int, degradation: str, low_px: int) -> Iterator[Pair]:
-    from facepipe.superres.evaluate import Pair
+def _sources(images: Images) -> Iterator[Source]:
+    from facepipe.superres.evaluate import Source, factory_sources
 
-    for ref in dataset.refs()[:count]:
-        try:
-            sample = dataset.load(ref)
-            square = crop_for(sample, crop_mode).cut(sample.image)
-        except SampleError as error:
-            click.echo(f"left out: {ref.sample_id}, {error}", err=True)
-            continue
-        yield Pair(degrade(square, degradation, low_px, 0, ref.sample_id), make_reference(square))
+    if images.faces is not None:
+        yield from factory_sources(images.faces)
+        return
+    for sample_id, sample, crop in images.samples():
+        yield Source(crop.cut(sample.image), sample_id, sample.yaw_deg, sample.skin_tone)

@@ -3,17 +3,29 @@
 from __future__ import annotations
 
 import json
+import shlex
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from pathlib import Path
 
 import click
+from click.core import ParameterSource
 
+from facepipe import __version__
 from facepipe.errors import UsageError
 from facepipe.metrics.intervals import Mean, plain, text
-from facepipe.weights import WeightsFile, load_tensors, save_weights, write_card
+from facepipe.weights import COMMANDS, WeightsFile, load_tensors, save_weights, write_card
 
 Tables = Mapping[str, Mapping[str, Mean]]
 """Means by figure, by what they are over."""
+
+
+@dataclass(frozen=True)
+class Measured:
+    """Weights and what was measured of them."""
+
+    file: WeightsFile
+    tables: Tables
 
 
 def refuse_recording(file: WeightsFile, title: str | None) -> None:
@@ -26,13 +38,33 @@ def refuse_recording(file: WeightsFile, title: str | None) -> None:
         raise UsageError(f"--record: {file.info.name} ships with facepipe; name the file of other weights")
 
 
-def record_figures(file: WeightsFile, title: str | None, tables: Tables) -> None:
-    """Write figures into a weights file and its card, if there is a title for them."""
+def record_figures(measured: Measured, title: str | None, command: str) -> None:
+    """Write figures and the command that measured them into a weights file and its card.
+
+    Args:
+        measured: what was measured; earlier figures of the same title and name are replaced.
+        title: what the figures are about, None to write nothing.
+        command: as the card shall show it.
+    """
     if title is None:
         return
-    figures = {f"{title}, {name}": text(means) for name, means in tables.items()}
-    info = replace(file.info, figures={**file.info.figures, **figures})
+    file = measured.file
+    figures = {f"{title}, {name}": text(means) for name, means in measured.tables.items()}
+    commands = {**file.info.figures.get(COMMANDS, {}), title: f"{command} (facepipe {__version__})"}
+    info = replace(file.info, figures={**file.info.figures, **figures, COMMANDS: commands})
     write_card(save_weights(file.path, load_tensors(file.path), info))
+
+
+def command_of(context: click.Context, name: str) -> str:
+    """The command of a context as a card shows it: weights by name, data by the last part of their path."""
+    words = ["facepipe models evaluate", name]
+    for option, value in context.params.items():
+        given = context.get_parameter_source(option) is not ParameterSource.DEFAULT
+        if option in ("name", "record", "as_json") or not given:
+            continue
+        shown = Path(str(value)).name if option == "dataset" else str(value)
+        words.append(f"--{option.replace('_', '-')} {shlex.quote(shown)}")
+    return " ".join(words)
 
 
 def show(tables: Tables, *, as_json: bool) -> None:

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, fields, replace
-from itertools import pairwise
 
 import cv2
 import numpy as np
@@ -13,8 +12,9 @@ from numpy.typing import NDArray
 
 from facepipe.conventions import NETWORK_PX, VolumeGeometry
 from facepipe.degrade import degrade
-from facepipe.faces.factory import example, sample
+from facepipe.faces.factory import example, render, sample
 from facepipe.faces.head import load_head
+from facepipe.faces.scene import SOURCE_PX
 from facepipe.faces.seeds import face_seed
 from facepipe.metrics.faces import (
     HIDDEN_BEHIND,
@@ -26,13 +26,15 @@ from facepipe.metrics.faces import (
 )
 from facepipe.metrics.geometry import front_surface_errors, volume_iou
 from facepipe.metrics.intervals import Mean, mean_of
+from facepipe.metrics.ranges import TONE, YAW, by_range
 from facepipe.truth import Truth
 from facepipe.volume import front_depth
 from facepipe.vrn.base import VolumeRegressor
 
-LOW_DEGRADATION = "area"
-YAW_LIMITS_DEG = (0.0, 30.0, 60.0, math.inf)
-TONE_LIMITS = (0.0, 0.33, 0.67, math.inf)
+DEFAULT_DEGRADATION = "area"
+
+Low = tuple[str, int]
+"""A degradation, and the side in pixels to which it brings an image."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,6 +48,7 @@ class Case:
         yaw_deg: None where unknown.
         skin_tone: 0 (lightest) to 1 (darkest), None where unknown.
         low_px: side to which the image was degraded before it was enlarged again, None for a reference.
+        degradation: how.
         itself: whether the figures are those of the truth taken as a prediction, which no network can beat.
     """
 
@@ -55,12 +58,21 @@ class Case:
     yaw_deg: float | None = None
     skin_tone: float | None = None
     low_px: int | None = None
+    degradation: str = DEFAULT_DEGRADATION
     itself: bool = False
 
-    def lowered(self, low: NDArray[np.uint8]) -> Case:
-        """The same face seen at low resolution: uint8 RGB (h, h, 3), enlarged bilinearly."""
-        image = cv2.resize(low, (NETWORK_PX, NETWORK_PX), interpolation=cv2.INTER_LINEAR)
-        return replace(self, image=np.asarray(image, np.uint8), low_px=len(low))
+    def lowered(self, image: NDArray[np.uint8], low: Low, sample_id: str) -> Case:
+        """The same face seen at low resolution, enlarged bilinearly.
+
+        Args:
+            image: uint8 RGB (S, S, 3), of which the low resolution is made.
+            low: how.
+            sample_id: seeds what a degradation draws.
+        """
+        degradation, px = low
+        small = degrade(image, degradation, px, 0, sample_id)
+        enlarged = cv2.resize(small, (NETWORK_PX, NETWORK_PX), interpolation=cv2.INTER_LINEAR)
+        return replace(self, image=np.asarray(enlarged, np.uint8), low_px=px, degradation=degradation)
 
 
 @dataclass(frozen=True)
@@ -91,7 +103,7 @@ class Figures:
     hull_coverage: float | None = None
 
 
-def factory_cases(count: int, geometry: VolumeGeometry, low_px: Sequence[int] = ()) -> Iterator[Case]:
+def factory_cases(count: int, geometry: VolumeGeometry, lows: Sequence[Low] = ()) -> Iterator[Case]:
     """Make the first faces of the test seeds, on which no training looks, each also at low resolutions."""
     head = load_head()
     for index in range(count):
@@ -100,8 +112,9 @@ def factory_cases(count: int, geometry: VolumeGeometry, low_px: Sequence[int] = 
         truth = Truth("landmarks3d", None, made.landmarks)
         case = Case(made.image, truth, made.volume, math.degrees(face.pose.yaw_rad), face.skin_tone)
         yield case
-        for px in low_px:
-            yield case.lowered(degrade(made.image, LOW_DEGRADATION, px, 0, str(index)))
+        source = render(face, SOURCE_PX, head) if lows else made.image
+        for low in lows:
+            yield case.lowered(source, low, str(index))
 
 
 def evaluate(
@@ -205,41 +218,15 @@ def groups(results: Sequence[tuple[Case, Figures]]) -> dict[str, dict[str, Mean]
     predicted = [(case, figures) for case, figures in results if not case.itself]
     references = [(case, figures) for case, figures in predicted if case.low_px is None]
     tables = {"all": summarise([figures for _, figures in references])}
-    tables |= _ranges("yaw to either side", YAW_LIMITS_DEG, _turned_deg, references)
-    tables |= _ranges("skin tone", TONE_LIMITS, lambda case: case.skin_tone, references)
-    for px in sorted({case.low_px for case, _ in predicted if case.low_px is not None}):
-        tables[f"{LOW_DEGRADATION} {px} px, bilinear"] = summarise(
-            [figures for case, figures in predicted if case.low_px == px]
+    for what in (YAW, TONE):
+        tables |= {name: summarise(chosen) for name, chosen in by_range(what, references).items()}
+    for degradation, px in sorted({(c.degradation, c.low_px) for c, _ in predicted if c.low_px is not None}):
+        tables[f"{degradation} {px} px, bilinear"] = summarise(
+            [figures for case, figures in predicted if (case.degradation, case.low_px) == (degradation, px)]
         )
     truths = [(case, figures) for case, figures in results if case.itself]
     if truths:
         tables["truth itself, all"] = summarise([figures for _, figures in truths])
-        ranges = _ranges("yaw to either side", YAW_LIMITS_DEG, _turned_deg, truths)
-        tables |= {f"truth itself, {name}": means for name, means in ranges.items()}
+        ranges = by_range(YAW, truths)
+        tables |= {f"truth itself, {name}": summarise(chosen) for name, chosen in ranges.items()}
     return tables
-
-
-def _ranges(
-    title: str,
-    limits: Sequence[float],
-    value_of: Callable[[Case], float | None],
-    results: Sequence[tuple[Case, Figures]],
-) -> dict[str, dict[str, Mean]]:
-    """Means for the cases whose value lies in each range, where there are any."""
-    tables = {}
-    values = [(value_of(case), figures) for case, figures in results]
-    for low, high in pairwise(limits):
-        chosen = [figures for value, figures in values if value is not None and low <= value < high]
-        if chosen:
-            tables[_range(title, low, high, limits)] = summarise(chosen)
-    return tables
-
-
-def _turned_deg(case: Case) -> float | None:
-    return None if case.yaw_deg is None else abs(case.yaw_deg)
-
-
-def _range(title: str, low: float, high: float, limits: Sequence[float]) -> str:
-    if low == limits[0]:
-        return f"{title} below {high:g}"
-    return f"{title} from {low:g}" if high == limits[-1] else f"{title} {low:g} to {high:g}"

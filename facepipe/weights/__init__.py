@@ -4,7 +4,7 @@ Nothing here needs torch: tensors are numpy arrays.
 """
 
 from facepipe.weights.card import CURVE, model_card, sparkline, write_card
-from facepipe.weights.figures import telling_figures
+from facepipe.weights.figures import COMMANDS, telling_figures
 from facepipe.weights.files import Tensors, WeightsFile, is_weights, load_tensors, open_weights, save_weights
 from facepipe.weights.foreign import read_foreign
 from facepipe.weights.info import WeightsInfo, check_name
@@ -19,6 +19,7 @@ from facepipe.weights.shelf import (
 from facepipe.weights.torch7 import TorchObject, is_torch7, read_torch7
 
 __all__ = [
+    "COMMANDS",
     "CURVE",
     "Listed",
     "Tensors",

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from itertools import pairwise
 from typing import Any
 
-from facepipe.weights.figures import COLUMNS, MEANINGS, figure_tables, figure_text
+from facepipe.weights.figures import COLUMNS, COMMANDS, MEANINGS, figure_tables, figure_text
 from facepipe.weights.files import WeightsFile
 
 CURVE = "loss_curve"
@@ -87,6 +87,10 @@ def _measured(figures: Mapping[str, Any]) -> list[str]:
             "",
             *meanings,
         ]
+    commands = figures.get(COMMANDS)
+    if isinstance(commands, Mapping) and commands:
+        lines += ["", "Measured by", ""]
+        lines += [f"- {figure_text(title)}: `{command}`" for title, command in commands.items()]
     return lines
 
 

@@ -44,6 +44,9 @@ MEANINGS = {
     "hull_coverage": "share of the landmarks' convex hull that lies in the predicted silhouette",
 }
 
+COMMANDS = "commands"
+"""Key in `WeightsInfo.figures` of the commands that measured, by title; no figures themselves."""
+
 _OLD_NAMES = {"faces": "images", "depth_px": "depth_rmse_px"}
 
 _GROUPS = (
@@ -80,6 +83,8 @@ def figure_tables(figures: Mapping[str, Any]) -> list[FigureTable]:
     rows_of: dict[tuple[str, tuple[str, ...]], list[tuple[tuple[str, ...], Mapping[str, Any]]]] = {}
     single = {}
     for name, value in figures.items():
+        if name == COMMANDS:
+            continue
         if not isinstance(value, Mapping):
             single[name] = value
             continue
