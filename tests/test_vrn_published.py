@@ -53,6 +53,7 @@ def test_the_network_of_2019_has_its_published_size_with_what_it_never_used() ->
         handed_on = nn.Conv2d(224, 224, 1), nn.Conv2d(200, 224, 1)
     assert _count(*landmarks) == 330_998
     assert _count(*handed_on) == 95_424
+    assert _count(network) == 9_746_774
     assert _count(network, *landmarks, *handed_on) == 10_173_196
 
 

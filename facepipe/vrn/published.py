@@ -78,8 +78,8 @@ class ThirdsStage(StackedStage):
 class ThirdsNetwork(StackedNetwork):
     """The study's network: (N, 3, h, w) to logits (N, slices, h, w) of each stage, the best one last.
 
-    The checkpoint of 2019 has 10,173,196 parameters. 330,998 of them belong to a branch for landmark maps
-    and 95,424 to what the last stage would hand on; neither has a part in the volume, neither is here.
+    It has 9,746,774 parameters. The checkpoint of 2019 has 10,173,196: 330,998 more in a branch for landmark
+    maps and 95,424 in what the last stage would hand on. Neither has a part in the volume, neither is here.
 
     Args:
         channels: width of the features.
