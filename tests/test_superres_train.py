@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from dataclasses import replace
 from pathlib import Path
 
@@ -32,7 +33,7 @@ from facepipe.superres.plan import TrainingPlan
 from facepipe.superres.session import initial_tensors
 from facepipe.superres.train import Trainer
 from facepipe.training.trainer import Setting
-from facepipe.weights import load_tensors, open_weights
+from facepipe.weights import load_tensors, open_weights, save_weights
 
 PLAN = TrainingPlan("toy-x4", "compact", scale=4, degradation="area", steps=6, batch=2, seed=3)
 
@@ -252,8 +253,49 @@ def test_weights_of_half_the_scale_start_as_their_output_repeated(tmp_path: Path
 
 def test_initial_weights_of_another_network_are_refused(tmp_path: Path) -> None:
     file = _trained(replace(PLAN, arch="espcn"), tmp_path / "a.checkpoint").save_weights(tmp_path, {}, {})
-    with pytest.raises(UsageError, match="--init toy-x4: architecture espcn"):
+    with pytest.raises(UsageError, match=r"--init .*toy-x4\.safetensors: architecture espcn"):
         initial_tensors(file, PLAN)
+
+
+def test_how_output_becomes_bytes_has_no_part_in_training(tmp_path: Path) -> None:
+    """The published ESPCN truncates, those that are trained here round."""
+    plan = replace(PLAN, arch="espcn")
+    trainer = Trainer(plan, MATERIAL, Setting(tmp_path / "a.checkpoint"))
+    file = trainer.save_weights(tmp_path, {}, {})
+    arguments = {**file.info.arguments, "quantise": "truncate"}
+    truncating = save_weights(file.path, load_tensors(file.path), replace(file.info, arguments=arguments))
+    for key, value in initial_tensors(truncating, plan).items():
+        np.testing.assert_array_equal(trainer.network.state_dict()[key].numpy(), value)
+
+
+def test_the_digest_of_material_tells_images_and_what_they_serve_for_apart() -> None:
+    photo, other = _photo(0), _photo(1)
+    materials = [
+        Material([photo, other]),
+        Material([other, photo]),
+        Material([photo], [other]),
+        Material([photo], (), [other]),
+        Material([photo.reshape(200, 160, 3), other]),
+    ]
+    assert len({material.sha256 for material in materials}) == len(materials)
+    assert Material([photo.copy(), other]).sha256 == materials[0].sha256
+
+
+def test_a_training_that_is_asked_to_end_finishes_its_step_and_goes_on(tmp_path: Path) -> None:
+    whole = _trained(PLAN, tmp_path / "a.checkpoint")
+    setting = Setting(tmp_path / "b.checkpoint")
+
+    def ask(done: float) -> None:
+        if done == 0.5:
+            signal.raise_signal(signal.SIGINT)
+
+    cut = Trainer(PLAN, MATERIAL, setting)
+    with pytest.raises(KeyboardInterrupt, match="from step 4"):
+        cut.run(ask, _nothing)
+    resumed = _trained(PLAN, setting.checkpoint)
+    assert resumed.history[0]["loss"] == whole.history[0]["loss"]
+    for key, value in whole.network.state_dict().items():
+        assert torch.equal(value, resumed.network.state_dict()[key])
 
 
 def test_command(tmp_path: Path) -> None:
@@ -283,4 +325,15 @@ def test_command(tmp_path: Path) -> None:
     done = CliRunner().invoke(train, again, catch_exceptions=False)
     assert done.exit_code == 0
     started = open_weights(tmp_path / "next" / "espcn-area-x4.safetensors").info.training["started_from"]
-    assert started == f"toy-x8, sha256 {file.sha256}"
+    assert started == f"toy-x8, identity {file.identity}"
+    trained = tmp_path / "out" / "toy-x8.safetensors"
+    info = open_weights(trained).info
+    recorded = replace(info, figures={**info.figures, "measured later": {"iou": 1.0}})
+    save_weights(trained, load_tensors(trained), recorded)
+    kept = trained.read_bytes()
+    done = CliRunner().invoke(train, [*arguments, "--as", "toy-x8"], catch_exceptions=False)
+    assert done.exit_code == 0
+    assert trained.read_bytes() == kept
+    Image.fromarray(_photo(7)).save(faces / "7.png")
+    with pytest.raises(UsageError, match="belongs to another training .material_sha256"):
+        CliRunner().invoke(train, [*arguments, "--as", "toy-x8"], catch_exceptions=False)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import signal
 import subprocess
 import sys
 from dataclasses import replace
@@ -21,6 +22,7 @@ from facepipe.errors import EnvironmentTroubleError, UsageError, WeightsError
 from facepipe.faces.factory import sample
 from facepipe.faces.seeds import part_of
 from facepipe.schema import TRAINING
+from facepipe.training.hardware import hardware
 from facepipe.training.trainer import Row
 from facepipe.vrn import examples
 from facepipe.vrn import train as training
@@ -79,6 +81,69 @@ def test_an_interrupted_training_gives_the_same_weights(tmp_path: Path) -> None:
         np.testing.assert_array_equal([row[name] for row in whole.history], table[name].to_pylist())
 
 
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_training_that_is_asked_to_end_finishes_its_step_and_goes_on(
+    tmp_path: Path, number: signal.Signals
+) -> None:
+    """In the third step of four, between two validations: weights and curve are those of a whole training."""
+    whole = _run(Trainer(PLAN, _setting(tmp_path / "whole", 4)))
+    setting = _setting(tmp_path / "cut", 4)
+    cut = Trainer(PLAN, setting)
+    step = cut._one_step
+
+    def asked_within_the_step(images: torch.Tensor, targets: torch.Tensor) -> float:
+        if cut.step == 2:
+            signal.raise_signal(number)
+        return step(images, targets)
+
+    cut._one_step = asked_within_the_step
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        with pytest.raises(KeyboardInterrupt, match="the same command goes on from step 3"):
+            _run(cut)
+        assert signal.getsignal(signal.SIGTERM) is signal.default_int_handler
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    assert not setting.history.exists()
+    again = Trainer(PLAN, setting)
+    assert again.step == 3
+    _run(again)
+    assert _same(again, whole)
+    assert [row["loss"] for row in again.history] == [row["loss"] for row in whole.history]
+
+
+def test_a_training_asked_to_end_in_its_last_step_validates_when_it_goes_on(tmp_path: Path) -> None:
+    setting = _setting(tmp_path, 4)
+    cut = Trainer(PLAN, setting)
+
+    def ask(done: float) -> None:
+        if done == 0.75:
+            signal.raise_signal(signal.SIGINT)
+
+    with pytest.raises(KeyboardInterrupt, match="from step 4"):
+        cut.run(ask, lambda _: None)
+    again = _run(Trainer(PLAN, setting))
+    assert (again.step, len(again.history)) == (4, 1)
+    assert _same(again, cut)
+
+
+def test_checkpoints_are_written_by_time_too(tmp_path: Path) -> None:
+    setting = replace(_setting(tmp_path, 100), checkpoint_minutes=1e-9)
+
+    def die(done: float) -> None:
+        if done == 0.75:
+            raise _Interruption
+
+    with pytest.raises(_Interruption):
+        Trainer(PLAN, setting).run(die, lambda _: None)
+    again = Trainer(PLAN, setting)
+    assert (again.step, len(again.losses), again.history) == (2, 2, [])
+    _run(again)
+    whole = _run(Trainer(PLAN, _setting(tmp_path / "whole", 100)))
+    assert _same(again, whole)
+    assert again.history[0]["loss"] == whole.history[0]["loss"]
+
+
 def test_a_checkpoint_of_another_plan_and_a_damaged_one_are_refused(tmp_path: Path) -> None:
     plan = replace(PLAN, steps=1)
     setting = _setting(tmp_path, 1)
@@ -115,6 +180,7 @@ def test_plans_that_cannot_be_trained_are_refused() -> None:
         {"steps": -1},
         {"batch": 1},
         {"batch": 3},
+        {"batch": 8},
         {"learning_rate": 0.0},
         {"seed": -1},
         {"views": 0},
@@ -123,6 +189,12 @@ def test_plans_that_cannot_be_trained_are_refused() -> None:
     ):
         with pytest.raises(UsageError):
             replace(PLAN, **change)
+
+
+def test_a_batch_of_more_than_a_block_names_the_way_out() -> None:
+    with pytest.raises(UsageError, match="a power of 2 up to 256; larger batches need more --views"):
+        TrainingPlan("a", steps=1, batch=512)
+    TrainingPlan("a", steps=1, batch=512, views=8)
 
 
 def test_trainings_of_so_many_minutes_end_by_the_clock() -> None:
@@ -175,7 +247,11 @@ def test_two_processes_train_one_network(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     done = subprocess.run(
-        [*command, str(script), str(tmp_path)], capture_output=True, text=True, env=environment, timeout=300
+        [*command, str(script), str(tmp_path), "2", "0"],
+        capture_output=True,
+        text=True,
+        env=environment,
+        timeout=300,
     )
     assert done.returncode == 0, done.stderr
     first, second = (torch.load(tmp_path / f"{rank}.pt", weights_only=True) for rank in (0, 1))
@@ -190,6 +266,7 @@ def test_two_processes_train_one_network(tmp_path: Path) -> None:
 
 
 TOGETHER = """
+import signal
 import sys
 from pathlib import Path
 import torch
@@ -199,21 +276,54 @@ from facepipe.vrn.session import train_weights
 from facepipe.vrn.train import Setting, Trainer
 import facepipe.vrn.session as session
 
-out = Path(sys.argv[1])
+out, steps, asked = Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3])
+signal.signal(signal.SIGTERM, signal.default_int_handler)
 kept = []
 class Kept(Trainer):
     def __init__(self, *arguments):
         super().__init__(*arguments)
         kept.append(self)
+    def _one_step(self, images, targets):
+        if self.step + 1 == asked and self.setting.ranks.rank == 1:
+            signal.raise_signal(signal.SIGTERM)
+        return super()._one_step(images, targets)
 session.Trainer = Kept
 with join_ranks("cpu") as (ranks, device):
-    plan = TrainingPlan("small", steps=2, batch=2, faces=2, views=2, seed=3, ranks=ranks.count)
+    plan = TrainingPlan("small", steps=steps, batch=2, faces=2, views=2, seed=3, ranks=ranks.count)
     setting = Setting(out / "a.checkpoint", device, workers=0, validation_faces=1, ranks=ranks)
-    file = train_weights(plan, setting, out, None, {}, lambda _: None, lambda _: None)
+    try:
+        file = train_weights(plan, setting, out, None, {}, lambda _: None, lambda _: None)
+    except KeyboardInterrupt as error:
+        print(f"rank {ranks.rank}: {error}", flush=True)
+        file = None
     torch.save(kept[0].network.state_dict(), out / f"{ranks.rank}.pt")
     if file is not None:
         print(f"rank {ranks.rank} wrote {file.path}")
 """
+
+
+@pytest.mark.slow
+def test_two_processes_end_at_the_same_step(tmp_path: Path) -> None:
+    """The second one alone is asked to end, in its second step; together they go on to the same weights."""
+    script = tmp_path / "together.py"
+    script.write_text(TOGETHER)
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    for folder, asked, ends in (("whole", "0", False), ("cut", "2", True), ("cut", "0", False)):
+        out = tmp_path / folder
+        out.mkdir(exist_ok=True)
+        done = subprocess.run(
+            [*command, str(script), str(out), "4", asked],
+            capture_output=True, text=True, env=environment, timeout=300,
+        )  # fmt: skip
+        assert done.returncode == 0, done.stderr
+        for rank in (0, 1):
+            assert (f"rank {rank}: the same command goes on from step 2" in done.stdout) == ends
+    for rank in (0, 1):
+        whole, cut = (
+            torch.load(tmp_path / folder / f"{rank}.pt", weights_only=True) for folder in ("whole", "cut")
+        )
+        assert all(torch.equal(whole[key], value) for key, value in cut.items())
 
 
 def _die(recipe: Recipe, number: int) -> None:
@@ -256,6 +366,9 @@ def test_commands(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     info = open_regressor(str(weights)).file.info
     assert (info.training["steps"], info.training["faces"], info.training["samples_seen"]) == (1, 2, 2)
     assert 0 < info.figures["validation_faces"]["iou"] < 1
+    started = open_regressor("vrn-compact").file
+    assert info.training["started_from"] == f"vrn-compact, identity {started.identity}"
+    assert info.training["device"] == hardware("cpu", 1)
     before = load_tensors(weights)
     judge = [
         "models",
@@ -274,6 +387,10 @@ def test_commands(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert "| faces for tests | 2 |" in card
     assert "| faces for tests, truth itself | 2 | 1.000 (1.000 to 1.000) |" in card
     assert "| faces for tests | area 32 px, bilinear | 2 |" in card
+    judged_weights = weights.read_bytes()
+    runner.invoke(facepipe, command, catch_exceptions=False)  # a finished training again
+    assert weights.read_bytes() == judged_weights
+    assert weights.with_suffix(".md").read_text() == card
     assert len(info.training["loss_curve"]) == 1
     assert "`▁` 0." in card
     for sizes in ("16,x", "2"):

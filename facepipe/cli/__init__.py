@@ -66,8 +66,8 @@ def facepipe(debug: bool) -> None:
             logging.getLogger(noisy).setLevel(logging.CRITICAL)
 
 
-RESUMABLE = ("bench", "surveil", "train", "data")
-"""Commands that go on where they were interrupted."""
+RESUMABLE = {"bench": "here", "surveil": "here", "data": "here", "train": "the last checkpoint"}
+"""Commands that go on where they were interrupted, and from where."""
 
 
 def _interrupt(*_: object) -> None:
@@ -83,7 +83,8 @@ def main() -> None:
         signal.signal(number, _interrupt)
     debug = "--debug" in sys.argv[1:]
     arguments = [argument for argument in sys.argv[1:] if argument != "--debug"]
-    goes_on = "; the same command goes on from here" if arguments[:1] and arguments[0] in RESUMABLE else ""
+    place = RESUMABLE.get(arguments[0]) if arguments else None
+    goes_on = f"; the same command goes on from {place}" if place else ""
     try:
         status = facepipe.main(["--debug", *arguments] if debug else arguments, standalone_mode=False)
     except click.UsageError as error:
@@ -92,8 +93,9 @@ def main() -> None:
     except click.ClickException as error:
         error.show()
         status = 1
-    except click.Abort:
-        print(f"interrupted{goes_on}", file=sys.stderr)
+    except click.Abort as error:
+        known = str(error.__cause__ or "")  # a training says at which step
+        print(f"interrupted{f'; {known}' if known else goes_on}", file=sys.stderr)
         status = 1
     except FacepipeError as error:
         if debug:

@@ -35,8 +35,34 @@ place_options = _all_of(
     click.option(
         "--threads", type=click.IntRange(min=1), default=1, show_default=True, help="Threads of torch."
     ),
+    click.option(
+        "--device",
+        default="auto",
+        show_default=True,
+        help="Device of torch; auto is the GPU where there is one.",
+    ),
 )
 """Where is trained."""
+
+keeping_options = _all_of(
+    click.option(
+        "--report-every",
+        type=click.IntRange(min=1),
+        default=500,
+        show_default=True,
+        metavar="STEPS",
+        help="Steps between validations, each of which writes a checkpoint.",
+    ),
+    click.option(
+        "--checkpoint-minutes",
+        type=click.FloatRange(min=0, min_open=True),
+        default=10.0,
+        show_default=True,
+        metavar="MINUTES",
+        help="Write a checkpoint after so much time, too.",
+    ),
+)
+"""How often is reported and written; changes no weights."""
 
 
 def arch_option(names: Sequence[str], default: str) -> Decorator:
@@ -61,11 +87,6 @@ def command_of(kind: str, plan: Plan, own: str, init: str | None) -> str:
         f"--learning-rate {plan.learning_rate:g} --seed {plan.seed} "
         f"--precision {'bf16' if plan.bf16 else 'fp32'}{f' --init {init}' if init else ''}"
     )
-
-
-def hardware(device: str, threads: int) -> str:
-    """What was trained on, for model cards."""
-    return f"{device}, {threads} thread{'s' if threads > 1 else ''}"
 
 
 def make_folder(out: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -10,7 +11,7 @@ import click
 from facepipe.cli.train_options import (
     arch_option,
     command_of,
-    hardware,
+    keeping_options,
     length_options,
     make_folder,
     place_options,
@@ -55,7 +56,7 @@ PRECISIONS = ("auto", "bf16", "fp32")
 )
 @click.option("--as", "name", help="Name of the weights.  [default: ARCH-DEGRADATION-xSCALE]")
 @place_options
-@click.option("--device", default="cpu", show_default=True, help="Device of torch.")
+@keeping_options
 def superres(
     arch: str,
     scale: str,
@@ -75,11 +76,14 @@ def superres(
     out: Path,
     threads: int,
     device: str,
+    report_every: int,
+    checkpoint_minutes: float,
 ) -> None:
     """Train a super-resolver on free photographs and a folder of faces.
 
-    The same command goes on where it was interrupted. Weights, their model card and the loss curve
-    (NAME.history.parquet) land in --out; 'facepipe models import' makes them a method.
+    The same command goes on where it was interrupted, and leaves a finished training as it is. Weights, their
+    model card and the loss curve (NAME.history.parquet) land in --out; 'facepipe models import' makes them a
+    method.
     """
     import torch
 
@@ -87,9 +91,11 @@ def superres(
     from facepipe.superres.material import load_material, read_folder
     from facepipe.superres.methods import open_network
     from facepipe.superres.session import train_weights
+    from facepipe.training.hardware import choose_device, hardware
+    from facepipe.training.starting import check_init
     from facepipe.training.trainer import Setting
 
-    initial = open_network(init).file if init else None
+    initial = open_network(check_init(init)).file if init else None
     architecture = get_architecture(arch)
     plan = TrainingPlan(
         name or f"{arch}-{degradation}-x{scale}",
@@ -103,10 +109,13 @@ def superres(
         degradation=degradation,
         patch_px=patch_px,
         bf16=architecture.bf16 if precision == "auto" else precision == "bf16",
-        initial_sha256=initial.sha256 if initial else "",
+        initial_sha256=initial.identity if initial else "",
     )
+    device = choose_device(device)
     open_device(device)
     make_folder(out)
+    material = load_material(faces, photographs)
+    plan = replace(plan, material_sha256=material.sha256)
     photos = [image for folder in evaluate for image in read_folder(folder)]
     sets = {f"photos not trained on ({', '.join(folder.name for folder in evaluate)})": photos}
     torch.set_num_threads(threads)
@@ -116,16 +125,15 @@ def superres(
         ),
         "device": hardware(device, threads),
     }
-    setting = Setting(out / f"{plan.name}.checkpoint", device)
+    setting = Setting(out / f"{plan.name}.checkpoint", device, report_every, checkpoint_minutes)
     with share_progress(plan.steps, plan.minutes) as tell:
-        file = train_weights(
-            plan, load_material(faces, photographs), setting, sets, initial, described, tell, _report
-        )
+        file = train_weights(plan, material, setting, sets, initial, described, tell, _report)
     for data, figures in file.info.figures.items():
-        click.echo(
-            f"{data}: PSNR {figures['psnr_db']} dB, gain over bicubic {figures['gain_db']} dB, "
-            f"SSIM {figures['gain_ssim']}"
-        )
+        if {"psnr_db", "gain_db", "gain_ssim"} <= figures.keys():
+            click.echo(
+                f"{data}: PSNR {figures['psnr_db']} dB, gain over bicubic {figures['gain_db']} dB, "
+                f"SSIM {figures['gain_ssim']}"
+            )
     say_files(file.path, setting.history)
 
 

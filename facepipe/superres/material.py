@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import importlib.resources
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -49,6 +50,17 @@ class Material:
     photographs: Sequence[Image8]
     faces: Sequence[Image8] = ()
     held_out: Sequence[Image8] = ()
+
+    @property
+    def sha256(self) -> str:
+        """Hex digest of all images, in their order and by what they serve for."""
+        digest = hashlib.sha256()
+        for images in (self.photographs, self.faces, self.held_out):
+            digest.update(f"{len(images)} images".encode())
+            for image in images:
+                digest.update(f"{image.shape}".encode())
+                digest.update(np.ascontiguousarray(image).tobytes())
+        return digest.hexdigest()
 
     def square(self, generator: np.random.Generator) -> Image8:
         """Cut a square of random place and size (at least 128 px): a view, for reading only."""

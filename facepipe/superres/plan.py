@@ -24,12 +24,14 @@ class TrainingPlan(Plan):
         scale: enlargement factor.
         degradation: one of `degrade.DEGRADATIONS`.
         patch_px: largest side of a low-resolution patch.
+        material_sha256: of what is trained on, see `material.Material`.
     """
 
     learning_rate: float = 2e-3
     scale: int = field(kw_only=True)
     degradation: str = field(kw_only=True)
     patch_px: int = 24
+    material_sha256: str = ""
 
     def __post_init__(self) -> None:
         """Refuse what cannot be trained."""

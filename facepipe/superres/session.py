@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from facepipe.errors import UsageError
+from facepipe.inference import load_module
 from facepipe.metrics.intervals import text
 from facepipe.superres.build import build_resolver, get_builder
 from facepipe.superres.evaluate import compare, make_pairs
@@ -21,6 +22,11 @@ NOT_FIT_FOR = (
 )
 
 
+UNTRAINED_ARGUMENTS = ("scale", "quantise")
+"""Arguments in which the weights that a training starts from may differ: scales are converted, and how a
+network's output becomes bytes has no part in training."""
+
+
 def initial_tensors(file: WeightsFile, plan: TrainingPlan) -> Tensors:
     """Tensors of other weights of the same architecture to start from.
 
@@ -29,14 +35,19 @@ def initial_tensors(file: WeightsFile, plan: TrainingPlan) -> Tensors:
 
     Raises:
         UsageError: they are of another architecture or of another size.
+        WeightsError: they are damaged, or do not fit their own architecture.
     """
-    arguments = {key: value for key, value in file.info.arguments.items() if key != "scale"}
-    if file.info.architecture != plan.arch or arguments != dict(plan.architecture.arguments):
+    arguments, expected = (
+        {key: value for key, value in given.items() if key not in UNTRAINED_ARGUMENTS}
+        for given in (file.info.arguments, plan.architecture.arguments)
+    )
+    if file.info.architecture != plan.arch or arguments != expected:
         raise UsageError(
-            f"--init {file.info.name}: architecture {file.info.architecture} with {arguments}; needed is "
-            f"{plan.arch} with {dict(plan.architecture.arguments)}"
+            f"--init {file.path}: architecture {file.info.architecture} with {arguments}; needed is "
+            f"{plan.arch} with {expected}"
         )
     tensors = load_tensors(file.path)
+    load_module(get_builder(plan.arch).network(**file.info.arguments), tensors, f"--init {file.path}")
     old_scale = file.info.arguments["scale"]
     if old_scale == plan.scale:
         return tensors
@@ -60,7 +71,7 @@ def train_weights(
     tell: Callable[[float], None],
     report: Callable[[Row], None],
 ) -> WeightsFile:
-    """Train to the end of a plan and write weights and card beside the checkpoint.
+    """Train to the end of a plan; write weights and card beside the checkpoint, unless an earlier call did.
 
     Args:
         plan: what to train.
@@ -78,7 +89,11 @@ def train_weights(
         WeightsError: the checkpoint is damaged.
     """
     trainer = Trainer(plan, material, setting, initial_tensors(initial, plan) if initial else None)
+    folder = setting.checkpoint.parent
+    finished = trainer.finished_before(folder)
     trainer.run(tell, report)
+    if finished is not None:
+        return finished
     training = {
         **described,
         "loss": "squared error",
@@ -91,8 +106,9 @@ def train_weights(
         "not_fit_for": NOT_FIT_FOR,
     }
     if initial is not None:
-        training["started_from"] = f"{initial.info.name}, sha256 {initial.sha256}"
-    folder = setting.checkpoint.parent
+        training["started_from"] = f"{initial.info.name}, identity {initial.identity}"
+    # The card is written last: where there is one, the figures are measured.
+    (folder / f"{plan.name}.md").unlink(missing_ok=True)
     file = trainer.save_weights(folder, training, {})
     sets = {name: images for name, images in photos.items() if images}
     if material.held_out:

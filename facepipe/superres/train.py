@@ -6,8 +6,7 @@ while it learns, it may compute in bfloat16, which takes two thirds of the time.
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -57,7 +56,7 @@ class Trainer(Training):
         if initial is None:
             self.builder.initialise(network)
         else:
-            load_module(network, initial, plan.name)
+            load_module(network, initial, "--init")
         network.requires_grad_(True).train()
         # With channels last a step takes a sixth less time on a CPU.
         network = network.to(setting.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
@@ -66,28 +65,7 @@ class Trainer(Training):
         self._batches = Batches(plan, material)
         self._validation = validation_set(plan, material)
 
-    def run(self, tell: Callable[[float], None], report: Callable[[Row], None]) -> None:
-        """Train to the end of the plan.
-
-        Args:
-            tell: called after each step with `done`.
-            report: called with each row of the history, after its checkpoint is written.
-
-        Raises:
-            UsageError: the loss is no number any more.
-        """
-        tell(self.done)
-        losses: list[float] = []
-        began, before = time.monotonic(), self.seconds
-        while self.done < 1:
-            losses.append(self._one_step())
-            self.seconds = before + time.monotonic() - began
-            tell(self.done)
-            if self.due:
-                report(self.record(losses, self._figures()))
-                losses.clear()
-
-    def _one_step(self) -> float:
+    def _next_step(self) -> float:
         low, high = (
             self.builder.to_tensor(images).to(self.device) for images in self._batches.draw(self.step)
         )

@@ -22,7 +22,7 @@ class Plan:
         learning_rate: of the optimiser, after a warm-up; falls along a half cosine.
         seed: of initial weights and of every draw.
         bf16: whether the network computes in bfloat16 while it learns.
-        initial_sha256: of the weights file that it starts from, '' for initial weights of its own.
+        initial_sha256: `WeightsFile.identity` of the weights that it starts from, '' for weights of its own.
     """
 
     name: str

@@ -2,21 +2,29 @@
 
 from __future__ import annotations
 
+import logging
 import math
-from collections.abc import Sequence
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 import pyarrow as pa
 import torch
+from numpy.typing import NDArray
 
 from facepipe.checkpoint import load_checkpoint, save_checkpoint
-from facepipe.errors import UsageError
+from facepipe.errors import UsageError, WeightsError
 from facepipe.tables import write_table
 from facepipe.training.plan import Plan
-from facepipe.weights import WeightsFile, WeightsInfo, save_weights
+from facepipe.training.signals import HeldSignals
+from facepipe.weights import WeightsFile, WeightsInfo, load_tensors, open_weights, save_weights
+from facepipe.weights.files import tensors_sha256
+
+logger = logging.getLogger("facepipe")
 
 LARGEST_GRADIENT = 1.0
 
@@ -30,12 +38,14 @@ class Setting:
     Attributes:
         checkpoint: where its state is kept; an existing one of the same plan is resumed.
         device: a torch device.
-        report_every: steps between validations and checkpoints.
+        report_every: steps between validations, each of which writes a checkpoint.
+        checkpoint_minutes: time after which one is written between them, too.
     """
 
     checkpoint: Path
     device: str = "cpu"
     report_every: int = 500
+    checkpoint_minutes: float = 10.0
 
     @property
     def history(self) -> Path:
@@ -62,8 +72,11 @@ class Schedule:
         return highest * rising * (self.final_share + (1 - self.final_share) * falling)
 
 
-class Training:
+class Training(ABC):
     """A network that learns, with its past: what a checkpoint holds.
+
+    A request to end (`signals.SIGNALS`) waits for the step at hand; then the state is written, and whoever
+    resumes it gets what an undisturbed training gives.
 
     Args:
         plan: what determines it.
@@ -77,6 +90,7 @@ class Training:
         step: optimiser steps so far.
         seconds: how long they took.
         history: rows of the loss curve.
+        losses: of the steps since its last row.
 
     Raises:
         UsageError: the checkpoint belongs to another plan.
@@ -97,6 +111,8 @@ class Training:
         self.step = 0
         self.seconds = 0.0
         self.history: list[Row] = []
+        self.losses: list[float] = []
+        self._saved = time.monotonic()
         if setting.checkpoint.exists():
             self._resume()
 
@@ -108,7 +124,67 @@ class Training:
     @property
     def due(self) -> bool:
         """Whether it is time to validate and to write a checkpoint."""
-        return self.step % self.setting.report_every == 0 or self.done >= 1
+        over = self.step % self.setting.report_every == 0 or self.done >= 1
+        return over and bool(self.losses)
+
+    @property
+    def writes(self) -> bool:
+        """Whether this process validates, reports and writes: of several that train together the first."""
+        return True
+
+    def run(self, tell: Callable[[float], None], report: Callable[[Row], None]) -> None:
+        """Train to the end of the plan.
+
+        Args:
+            tell: called after each step with `done`.
+            report: called with each row of the history, after its checkpoint is written.
+
+        Raises:
+            UsageError: the loss is no number any more.
+            EnvironmentTroubleError: a process that makes examples was killed.
+            KeyboardInterrupt: it was asked to end, and the state is written; says how to go on.
+        """
+        tell(self.done)
+        began, before = time.monotonic(), self.seconds
+        with HeldSignals() as held:
+            while self.done < 1 or self.due:
+                if self.due:
+                    self._report(report)
+                    continue
+                self.losses.append(self._next_step())
+                self.seconds, asked = self._agreed(before + time.monotonic() - began, held.number)
+                tell(self.done)
+                if asked:
+                    self._end(held, asked)
+                elif self.writes and time.monotonic() - self._saved >= 60 * self.setting.checkpoint_minutes:
+                    self._save()
+
+    @abstractmethod
+    def _next_step(self) -> float:
+        """Take a step on the examples whose turn it is, and return the loss."""
+
+    @abstractmethod
+    def _figures(self) -> Row:
+        """Validate: the columns of the history that only this kind of network has."""
+
+    def _agreed(self, seconds: float, asked: int) -> tuple[float, int]:
+        """Time so far, and the signal that asks to end (0: none), as all that train together see them."""
+        return seconds, asked
+
+    def _report(self, report: Callable[[Row], None]) -> None:
+        if self.writes:
+            report(self.record(self._figures()))
+        self.losses.clear()
+
+    def _end(self, held: HeldSignals, number: int) -> None:
+        if self.writes:
+            self._save()
+        # Agreeing is waiting for one another, and torchrun kills the others as soon as one has left.
+        self._agreed(self.seconds, 0)
+        try:
+            held.deliver(number)
+        except KeyboardInterrupt as error:
+            raise KeyboardInterrupt(f"the same command goes on from step {self.step}") from error
 
     def rate(self) -> float:
         """The learning rate of the coming step."""
@@ -132,22 +208,23 @@ class Training:
         self.step += 1
         return value
 
-    def record(self, losses: Sequence[float], figures: Row) -> Row:
+    def record(self, figures: Row) -> Row:
         """Write a checkpoint and the loss curve with a new row, and return the row.
 
         Args:
-            losses: of the steps since the last row.
             figures: the columns that only this kind of network has.
         """
         row = {
             "step": self.step,
             "seconds": self.seconds,
             "learning_rate": self.rate(),
-            "loss": float(np.mean(losses)),
+            "loss": float(np.mean(self.losses)),
             **figures,
         }
         self.history.append(row)
+        self.losses = []
         self._save()
+        write_table(self.setting.history, pa.Table.from_pylist(self.history, self.schema))
         return row
 
     def _save(self) -> None:
@@ -155,19 +232,41 @@ class Training:
             "step": self.step,
             "seconds": self.seconds,
             "history": self.history,
+            "losses": self.losses,
             "network": self.network.state_dict(),
             "optimiser": self.optimiser.state_dict(),
         }
         save_checkpoint(self.setting.checkpoint, asdict(self.plan), state)
-        write_table(self.setting.history, pa.Table.from_pylist(self.history, self.schema))
+        self._saved = time.monotonic()
 
     def _resume(self) -> None:
         state = load_checkpoint(self.setting.checkpoint, asdict(self.plan), self.device)
         self.network.load_state_dict(state["network"])
         self.optimiser.load_state_dict(state["optimiser"])
         self.step, self.seconds, self.history = state["step"], state["seconds"], state["history"]
+        self.losses = state.get("losses", [])  # checkpoints were once written after a row only
+
+    def tensors(self) -> dict[str, NDArray[Any]]:
+        """The network as weights hold it."""
+        return {key: value.cpu().numpy() for key, value in self.network.state_dict().items()}
 
     def write_weights(self, folder: Path, info: WeightsInfo) -> WeightsFile:
         """Write the network as weights with their description."""
-        tensors = {key: value.cpu().numpy() for key, value in self.network.state_dict().items()}
-        return save_weights(folder / f"{info.name}.safetensors", tensors, info)
+        return save_weights(folder / f"{info.name}.safetensors", self.tensors(), info)
+
+    def finished_before(self, folder: Path) -> WeightsFile | None:
+        """Weights and card that this training left when it ended earlier, None where there are none.
+
+        They may hold figures that were measured since, so that they must not be written anew.
+        """
+        path = folder / f"{self.plan.name}.safetensors"
+        if self.done < 1 or self.due or not (path.is_file() and path.with_suffix(".md").is_file()):
+            return None
+        try:
+            written = load_tensors(path)
+        except WeightsError:
+            return None
+        if tensors_sha256(written) != tensors_sha256(self.tensors()):
+            return None
+        logger.info("%s: this training is over, its weights and card are left as they are", path)
+        return open_weights(path)

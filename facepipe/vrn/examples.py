@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import itertools
 import multiprocessing
+import signal
 from collections import deque
 from collections.abc import Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
@@ -24,6 +25,7 @@ from facepipe.errors import EnvironmentTroubleError, UsageError
 from facepipe.faces.factory import render, sample, vertices_px
 from facepipe.faces.head import load_head
 from facepipe.faces.seeds import face_seed
+from facepipe.training.signals import SIGNALS
 from facepipe.voxelise import voxelise
 from facepipe.vrn.augment import draw_similarity, lower, rephotograph
 from facepipe.vrn.hardship import harden, wear
@@ -145,7 +147,7 @@ def blocks(recipe: Recipe, first: int, workers: int, stride: int = 1) -> Iterato
             yield make_block(recipe, first)
             first += stride
     context = multiprocessing.get_context("spawn")
-    pool = ProcessPoolExecutor(workers, mp_context=context)
+    pool = ProcessPoolExecutor(workers, mp_context=context, initializer=_outlive_signals)
     waiting: deque[Future[Block]] = deque()
     try:
         numbers = itertools.count(first, stride)
@@ -161,3 +163,9 @@ def blocks(recipe: Recipe, first: int, workers: int, stride: int = 1) -> Iterato
         ) from error
     finally:
         pool.shutdown(wait=False, cancel_futures=True)
+
+
+def _outlive_signals() -> None:
+    # Ctrl-C and Slurm ask every process to end; the one that trains may need another block before it does.
+    for number in SIGNALS:
+        signal.signal(number, signal.SIG_IGN)

@@ -1,15 +1,82 @@
-"""Starting a training from other weights, whose volumes may lie elsewhere along z."""
+"""Starting a training from other weights, which may be run in another way, with volumes elsewhere in z."""
 
 from __future__ import annotations
 
+import inspect
+from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from facepipe.conventions import VolumeGeometry
+from facepipe.errors import UsageError, WeightsError
+from facepipe.inference import load_module
+from facepipe.vrn.architectures import TrainableArchitecture
+from facepipe.vrn.networks import NETWORKS, build_network
 from facepipe.vrn.regressors import read_geometry
+from facepipe.vrn.usage import Usage, usage_of
 from facepipe.weights import WeightsFile, load_tensors
+
+KEPT_ARGUMENTS = ("nested",)
+"""Arguments that a training takes over from the weights that it starts from: networks that differ in these
+have the same tensors, and are trained alike."""
+
+
+@dataclass(frozen=True)
+class Initial:
+    """Weights that a training starts from.
+
+    Attributes:
+        name: for messages.
+        tensors: with the slices of the training's volumes.
+        arguments: of the network.
+        usage: how it is run, while it learns and afterwards.
+    """
+
+    name: str
+    tensors: Mapping[str, NDArray[Any]]
+    arguments: Mapping[str, Any]
+    usage: Usage
+
+
+def start_from(file: WeightsFile, trained: TrainableArchitecture) -> Initial:
+    """Take weights over for a training, with how they are to be run.
+
+    Raises:
+        UsageError: they are of another network than the one to be trained; the message names what differs.
+        WeightsError: they are damaged, do not fit their own architecture, or are to be run in an unknown way.
+    """
+    what = f"--init {file.path} ({file.info.architecture!r})"
+    if file.info.architecture != trained.architecture:
+        raise UsageError(f"{what}: --arch {trained.name} trains {trained.architecture!r}")
+    arguments = _all_arguments(trained.architecture, file.info.arguments)
+    expected = _all_arguments(trained.architecture, trained.arguments)
+    for key in sorted(arguments.keys() | expected.keys()):
+        # Slices are moved and made as many as needed.
+        if key not in (*KEPT_ARGUMENTS, "slices") and arguments.get(key) != expected.get(key):
+            raise UsageError(
+                f"{what}: {key} {arguments.get(key)!r}, and --arch {trained.name} has {expected.get(key)!r}"
+            )
+    geometry = read_geometry(file)
+    if geometry.size != trained.geometry.size:
+        raise UsageError(
+            f"{what}: reads images of {geometry.size} px, and --arch {trained.name} has "
+            f"{trained.geometry.size} px"
+        )
+    if geometry.depth != arguments["slices"]:
+        raise WeightsError(f"{what}: slices {arguments['slices']!r}, and {geometry.depth} in its geometry")
+    usage = usage_of(file)
+    load_module(build_network(trained.architecture, file.info.arguments), load_tensors(file.path), what)
+    kept = {key: file.info.arguments[key] for key in KEPT_ARGUMENTS if key in file.info.arguments}
+    tensors = initial_tensors(file, trained.geometry)
+    return Initial(what, tensors, {**trained.arguments, **kept}, usage)
+
+
+def _all_arguments(architecture: str, given: Mapping[str, Any]) -> dict[str, Any]:
+    parameters = inspect.signature(NETWORKS[architecture]).parameters.values()
+    return {parameter.name: parameter.default for parameter in parameters} | dict(given)
 
 
 def initial_tensors(file: WeightsFile, geometry: VolumeGeometry) -> dict[str, NDArray[Any]]:
@@ -19,14 +86,14 @@ def initial_tensors(file: WeightsFile, geometry: VolumeGeometry) -> dict[str, ND
     the old slice there, linearly interpolated, and of the outermost one beyond the old volume.
 
     Args:
-        file: weights of architecture 'hourglass'.
+        file: weights of a regressor.
         geometry: of the training.
     """
     tensors = load_tensors(file.path)
     shares = slice_shares(read_geometry(file), geometry)
     moved = dict(tensors)
     for key, tensor in tensors.items():
-        if ".predict." in key:
+        if ".predict." in f".{key}":
             moved[key] = np.tensordot(shares, tensor, 1).astype(tensor.dtype)
         elif key.endswith("carry_volume.weight"):
             # It reads slices: each new one passes on what its part of the old ones did.

@@ -10,6 +10,11 @@ from facepipe.vrn.architectures import TrainableArchitecture, trainable
 from facepipe.vrn.examples import Recipe
 
 
+def default_name(arch: str, *, low_resolution: bool) -> str:
+    """What weights are called that got no name."""
+    return f"vrn-{arch}{'-lowres' if low_resolution else ''}"
+
+
 @dataclass(frozen=True)
 class TrainingPlan(Plan):
     """What is trained, how and for how long.
@@ -35,8 +40,9 @@ class TrainingPlan(Plan):
             raise UsageError("--batch must be 2 or more, --views 1 or more")
         if self.recipe.length % self.batch:
             raise UsageError(
-                f"--batch {self.batch}: {self.faces} faces in {self.views} views are no multiple of it; "
-                "use a power of 2"
+                f"--batch {self.batch}: {self.faces} faces in {self.views} views are {self.recipe.length} "
+                f"examples, which must be a multiple of it: use a power of 2 up to {self.recipe.length}; "
+                "larger batches need more --views"
             )
 
     @property

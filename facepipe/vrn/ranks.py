@@ -38,13 +38,19 @@ class Ranks:
         ids = [device.index] if device.type == "cuda" else None
         return nn.parallel.DistributedDataParallel(network, device_ids=ids)
 
-    def agreed(self, value: float, device: torch.device) -> float:
-        """The value that the first rank has: clocks differ, and all must stop at the same step."""
+    def agreed(self, seconds: float, asked: int, device: torch.device) -> tuple[float, int]:
+        """What all ranks hold to be so, so that all stop at the same step.
+
+        Args:
+            seconds: so far; clocks differ, the first rank's counts.
+            asked: signal that asks this rank to end, 0 for none; the greatest counts, whichever has it.
+            device: of this rank.
+        """
         if self.count == 1:
-            return value
-        shared = torch.tensor(value, dtype=torch.float64, device=device)
-        dist.broadcast(shared, 0)
-        return float(shared)
+            return seconds, asked
+        shared = torch.tensor([seconds if self.first else 0.0, asked], dtype=torch.float64, device=device)
+        dist.all_reduce(shared, dist.ReduceOp.MAX)
+        return float(shared[0]), int(shared[1])
 
 
 @contextmanager

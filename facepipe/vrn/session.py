@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from facepipe.training.trainer import Row
-from facepipe.vrn.initial import initial_tensors
+from facepipe.vrn.initial import start_from
 from facepipe.vrn.plan import TrainingPlan
 from facepipe.vrn.train import Setting, Trainer
 from facepipe.weights import CURVE, WeightsFile, write_card
@@ -27,7 +27,7 @@ def train_weights(
     tell: Callable[[float], None],
     report: Callable[[Row], None],
 ) -> WeightsFile | None:
-    """Train to the end of a plan and write weights and card.
+    """Train to the end of a plan and write weights and card, unless an earlier call did.
 
     Args:
         plan: what to train.
@@ -42,15 +42,18 @@ def train_weights(
         The weights; None on all but the first of several ranks.
 
     Raises:
-        UsageError: the checkpoint belongs to another plan, or the loss is no number any more.
-        WeightsError: the checkpoint is damaged, or the initial weights do not fit.
+        UsageError: the checkpoint belongs to another plan, the initial weights are of another network, or the
+            loss is no number any more.
+        WeightsError: the checkpoint or the initial weights are damaged.
         EnvironmentTroubleError: a process that makes faces was killed.
     """
-    tensors = initial_tensors(initial, plan.architecture.geometry) if initial else None
-    trainer = Trainer(plan, setting, tensors)
+    trainer = Trainer(plan, setting, start_from(initial, plan.architecture) if initial else None)
+    finished = trainer.finished_before(out)
     trainer.run(tell, report)
-    if not setting.ranks.first:
+    if not trainer.writes:
         return None
+    if finished is not None:
+        return finished
     training = {
         **described,
         "data": "faces from seeds, made while it learned; mirrored, moved and photographed anew each time",
@@ -63,7 +66,7 @@ def train_weights(
         CURVE: [float(f"{row['loss']:.4g}") for row in trainer.history],
     }
     if initial is not None:
-        training["started_from"] = f"{initial.info.name}, sha256 {initial.sha256}"
+        training["started_from"] = f"{initial.info.name}, identity {initial.identity}"
     file = trainer.save_weights(out, training, _last_figures(trainer))
     write_card(file)
     return file

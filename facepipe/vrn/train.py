@@ -6,8 +6,7 @@ if it had not been.
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -20,12 +19,15 @@ from facepipe.schema import TRAINING
 from facepipe.training import trainer
 from facepipe.training.trainer import Row, Schedule, Training
 from facepipe.vrn.examples import Block, blocks
+from facepipe.vrn.image_norm import use_image_statistics
+from facepipe.vrn.initial import Initial
 from facepipe.vrn.losses import volume_loss
 from facepipe.vrn.networks import build_network
 from facepipe.vrn.plan import TrainingPlan
 from facepipe.vrn.ranks import Ranks
+from facepipe.vrn.usage import OWN
 from facepipe.vrn.validation import ValidationFaces, make_validation_faces, validate
-from facepipe.vrn.volumes import to_input
+from facepipe.vrn.volumes import to_cells, to_input
 from facepipe.weights import WeightsFile, WeightsInfo
 
 WEIGHT_DECAY = 1e-4
@@ -52,11 +54,11 @@ class Trainer(Training):
     Args:
         plan: what to train.
         setting: how.
-        initial: tensors to start from, None for random ones.
+        initial: weights to start from, None for random ones.
 
     Raises:
         UsageError: the checkpoint belongs to another plan.
-        WeightsError: the checkpoint is damaged, or the initial tensors do not fit the architecture.
+        WeightsError: the checkpoint is damaged.
     """
 
     schedule = Schedule(warm_up_steps=100, final_share=0.02)
@@ -64,49 +66,44 @@ class Trainer(Training):
     plan: TrainingPlan
     setting: Setting
 
-    def __init__(
-        self, plan: TrainingPlan, setting: Setting, initial: Mapping[str, NDArray[Any]] | None = None
-    ) -> None:
+    def __init__(self, plan: TrainingPlan, setting: Setting, initial: Initial | None = None) -> None:
         torch.manual_seed(plan.seed)
-        network = build_network(plan.architecture.architecture, plan.architecture.arguments)
+        self.arguments = dict(initial.arguments if initial else plan.architecture.arguments)
+        self.usage = initial.usage if initial else OWN
+        network = build_network(plan.architecture.architecture, self.arguments)
         if initial is not None:
-            load_module(network, initial, plan.name)
+            load_module(network, initial.tensors, initial.name)
+        # What no step changes, but every reader of the weights expects.
+        self._fixed = {}
+        if self.usage.batch_norm == "per-image":
+            before = network.state_dict()
+            use_image_statistics(network)
+            self._fixed = {key: before[key].numpy() for key in before.keys() - network.state_dict().keys()}
         network.requires_grad_(True).train()
         network = network.to(setting.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         optimiser = torch.optim.AdamW(network.parameters(), weight_decay=WEIGHT_DECAY)
         super().__init__(plan, setting, network, optimiser)
         self._faces: ValidationFaces | None = None
         self._joined = setting.ranks.joined(self.network, self.device)
+        self._examples: Iterator[tuple[torch.Tensor, torch.Tensor]] | None = None
 
     @property
     def faces(self) -> int:
         """Faces seen so far, by all ranks."""
         return self.step * self.plan.batch * self.plan.ranks // self.plan.views
 
-    def run(self, tell: Callable[[float], None], report: Callable[[Row], None]) -> None:
-        """Train to the end of the plan.
+    @property
+    def writes(self) -> bool:
+        """Whether this is the first rank."""
+        return self.setting.ranks.first
 
-        Args:
-            tell: called after each step with `done`.
-            report: called by the first rank with each row of the history, after its checkpoint is written.
+    def _agreed(self, seconds: float, asked: int) -> tuple[float, int]:
+        return self.setting.ranks.agreed(seconds, asked, self.device)
 
-        Raises:
-            UsageError: the loss is no number any more.
-            EnvironmentTroubleError: a process that makes faces was killed.
-        """
-        tell(self.done)
-        examples = self._batches()
-        losses: list[float] = []
-        began, before = time.monotonic(), self.seconds
-        while self.done < 1:
-            images, targets = next(examples)
-            losses.append(self._one_step(images, targets))
-            self.seconds = self.setting.ranks.agreed(before + time.monotonic() - began, self.device)
-            tell(self.done)
-            if self.due:
-                if self.setting.ranks.first:
-                    report(self.record(losses, self._figures()))
-                losses.clear()
+    def _next_step(self) -> float:
+        if self._examples is None:
+            self._examples = self._batches()
+        return self._one_step(*next(self._examples))
 
     def _batches(self) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
         """The examples of the coming steps."""
@@ -118,21 +115,27 @@ class Trainer(Training):
             within = 0
 
     def _one_step(self, images: torch.Tensor, targets: torch.Tensor) -> float:
-        inputs = to_input(images.to(self.device), self.plan.architecture.geometry.size)
+        inputs = to_input(images.to(self.device), self.plan.architecture.geometry.size, self.usage)
         inputs = inputs.contiguous(memory_format=torch.channels_last)
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.plan.bf16):
             predictions = self._joined(inputs)
-        return self.descend(volume_loss(predictions, targets.to(self.device)))
+        cells = [to_cells(logits, inputs.shape[-1], self.usage) for logits in predictions]
+        return self.descend(volume_loss(cells, targets.to(self.device)))
 
     def _figures(self) -> Row:
         if self._faces is None:
             self._faces = make_validation_faces(self.setting.validation_faces)
-        score = validate(self.network, self._faces, self.plan.architecture.geometry, self.device)
+        geometry = self.plan.architecture.geometry
+        score = validate(self.network, self._faces, geometry, self.device, self.usage)
         return {
             "faces": self.faces,
             "validation_iou": score.iou,
             "validation_depth_px": score.depth_px,
         }
+
+    def tensors(self) -> dict[str, NDArray[Any]]:
+        """The network as weights hold it."""
+        return {**self._fixed, **super().tensors()}
 
     def save_weights(self, folder: Path, training: dict[str, Any], figures: dict[str, Any]) -> WeightsFile:
         """Write the network as weights with their description."""
@@ -141,9 +144,10 @@ class Trainer(Training):
             name=self.plan.name,
             kind="regressor",
             architecture=architecture.architecture,
-            arguments=dict(architecture.arguments),
-            colour="RGB scaled to -1..1",
+            arguments=self.arguments,
+            colour=f"{self.usage.channel_order.upper()} scaled to {self.usage.input_range}",
             geometry=asdict(architecture.geometry),
+            usage=self.usage.described(),
             licence="MIT",
             source="trained by facepipe on rendered faces of the MakeHuman / MPFB2 head (CC0)",
             training=training,

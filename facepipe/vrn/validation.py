@@ -15,6 +15,7 @@ from facepipe.faces.seeds import face_seed
 from facepipe.metrics.geometry import front_surface_errors, volume_iou
 from facepipe.volume import front_depth
 from facepipe.voxelise import voxelise
+from facepipe.vrn.usage import OWN, Usage
 from facepipe.vrn.volumes import to_input, to_occupancy
 
 
@@ -58,7 +59,11 @@ def make_validation_faces(count: int) -> ValidationFaces:
 
 
 def validate(
-    network: torch.nn.Module, faces: ValidationFaces, geometry: VolumeGeometry, device: torch.device
+    network: torch.nn.Module,
+    faces: ValidationFaces,
+    geometry: VolumeGeometry,
+    device: torch.device,
+    usage: Usage = OWN,
 ) -> ValidationScore:
     """Score a network as it is, in evaluation mode, which it leaves as it was."""
     training = network.training
@@ -66,8 +71,8 @@ def validate(
     ious, depths = [], []
     for image, vertices in zip(faces.images, faces.vertices, strict=True):
         with torch.inference_mode():
-            logits = network(to_input(torch.from_numpy(image[None]).to(device), geometry.size))[-1]
-            volume = to_occupancy(logits.float(), geometry.size)[0].cpu().numpy()
+            logits = network(to_input(torch.from_numpy(image[None]).to(device), geometry.size, usage))[-1]
+            volume = to_occupancy(logits.float(), geometry.size, usage)[0].cpu().numpy()
         truth = voxelise(vertices, faces.solid, geometry)
         ious.append(volume_iou(volume, truth))
         depth_px, _ = front_surface_errors(front_depth(volume, geometry), front_depth(truth, geometry))

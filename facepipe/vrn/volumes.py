@@ -87,6 +87,25 @@ def to_input(images: torch.Tensor, side: int, usage: Usage = OWN) -> torch.Tenso
     return functional.interpolate(scaled, size=(side, side), mode="bilinear", align_corners=False)
 
 
+def to_cells(logits: torch.Tensor, side: int, usage: Usage = OWN) -> torch.Tensor:
+    """Bring logits (N, D, h, w) to the mean over the pixels of each of h x w cells of a volume's grid.
+
+    The pixels are what `to_occupancy` enlarges the logits to; where that lays pixel centres at half-integers,
+    logits count as the means already.
+    """
+    if usage.upsampling == "centres":
+        return logits
+    across, down = (_cell_means(extent, side, logits) for extent in (logits.shape[3], logits.shape[2]))
+    return down @ logits @ across.T
+
+
+def _cell_means(count: int, side: int, like: torch.Tensor) -> torch.Tensor:
+    """Matrix (count, count) from logits along one axis to the means of cells of the enlarged ones."""
+    unit = torch.eye(count, device=like.device)[None]
+    enlarged = functional.interpolate(unit, size=side, mode="linear", align_corners=True)[0]
+    return enlarged.reshape(count, count, side // count).mean(2).T.to(like.dtype)
+
+
 def to_occupancy(logits: torch.Tensor, side: int, usage: Usage = OWN) -> torch.Tensor:
     """Bring float logits (N, D, h, w) to uint8 occupancy (N, D, side, side)."""
     logits = functional.interpolate(

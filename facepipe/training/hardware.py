@@ -1,0 +1,32 @@
+"""What a training runs on."""
+
+from __future__ import annotations
+
+import platform
+import re
+from pathlib import Path
+
+import torch
+
+_CPU_INFO = Path("/proc/cpuinfo")
+
+
+def choose_device(name: str) -> str:
+    """A torch device for what a user asked for: 'auto' is the GPU where there is one."""
+    if name != "auto":
+        return name
+    return "cuda" if torch.cuda.is_available() else "cpu"
+
+
+def hardware(device: str, threads: int) -> str:
+    """Device, its model and threads, for model cards."""
+    kind = torch.device(device).type
+    model = torch.cuda.get_device_name(device) if kind == "cuda" else _cpu_model()
+    return f"{device} ({model}), {threads} thread{'s' if threads > 1 else ''}"
+
+
+def _cpu_model() -> str:
+    """What the system calls the CPU, or its instruction set where it says nothing."""
+    text = _CPU_INFO.read_text(errors="replace") if _CPU_INFO.is_file() else ""
+    found = re.search(r"^model name\s*:\s*(.*\S)", text, re.MULTILINE)
+    return found[1] if found else platform.machine()

@@ -1,0 +1,22 @@
+"""Which weights a training starts from, as a user names them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from facepipe.errors import UsageError
+
+
+def check_init(name_or_file: str) -> str:
+    """Return what `--init` names, if it can be the name of weights or facepipe's own file.
+
+    Raises:
+        UsageError: it is a checkpoint of another program; the message says how to take it over.
+    """
+    path = Path(name_or_file)
+    foreign = path.suffix in (".pth", ".pt", ".t7", ".bin", ".ckpt")
+    if path.suffix != ".safetensors" and (foreign or path.is_file()):
+        raise UsageError(
+            f"--init {name_or_file}: import it first: facepipe models import {name_or_file} --as NAME"
+        )
+    return name_or_file
