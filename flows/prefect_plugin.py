@@ -1,27 +1,48 @@
 """Lets `prefect deployment run sr-benchmark` name a deployment by one word.
 
-Prefect's command line wants FLOW/DEPLOYMENT. Where both have the same name, saying it twice tells
-nothing, so this plugin completes the word before the arguments are parsed. It is enabled by
-`[tool.prefect.plugins]` in pyproject.toml, or by PREFECT_PLUGINS_ENABLED=true elsewhere.
+Prefect's command line wants FLOW/DEPLOYMENT. Where one of them says all, this plugin completes the word
+before the arguments are parsed. It is enabled by `[tool.prefect.plugins]` in pyproject.toml, or by
+PREFECT_PLUGINS_ENABLED=true elsewhere.
 """
 
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterator
 
 from prefect.plugins import HookContext, register_hook
 
-DEPLOYMENTS = ("sr-benchmark", "surveillance")
-"""Deployments that share their flow's name."""
+DEPLOYMENTS = {
+    "sr-benchmark": "sr-benchmark/sr-benchmark",
+    "surveillance": "surveillance/surveillance",
+    "training": "train-regressor/training",
+}
+"""The deployments of deploy/prefect.yaml, with their flows."""
 
 VERBS = ("run", "inspect")
 
+FLAGS = ("--prompt", "--no-prompt", "--watch", "--no-watch", "--help", "-h", "--version")
+"""The options that take no value."""
+
 
 def complete(arguments: list[str]) -> list[str]:
-    """Turn NAME into NAME/NAME in the arguments of `prefect deployment run|inspect`."""
-    if arguments[:1] != ["deployment"] or len(arguments) < 3 or arguments[1] not in VERBS:
+    """Turn the name in the arguments of `prefect deployment run|inspect` into FLOW/DEPLOYMENT."""
+    words = list(_words(arguments))
+    if len(words) < 3 or arguments[words[0]] != "deployment" or arguments[words[1]] not in VERBS:
         return arguments
-    return [f"{word}/{word}" if word in DEPLOYMENTS else word for word in arguments]
+    name = words[2]
+    named = DEPLOYMENTS.get(arguments[name], arguments[name])
+    return [*arguments[:name], named, *arguments[name + 1 :]]
+
+
+def _words(arguments: list[str]) -> Iterator[int]:
+    """Where the arguments are that are neither options nor their values."""
+    is_value = False
+    for place, argument in enumerate(arguments):
+        is_option = not is_value and argument.startswith("-")
+        if not is_value and not is_option:
+            yield place
+        is_value = is_option and argument not in FLAGS and "=" not in argument
 
 
 @register_hook

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
+import yaml
 from prefect_server import SMALL, Prefect
 
-from flows.prefect_plugin import complete
+from flows.prefect_plugin import DEPLOYMENTS, complete
 
 
 def test_one_word_names_a_deployment() -> None:
@@ -18,14 +20,36 @@ def test_one_word_names_a_deployment() -> None:
         "sr-benchmark/sr-benchmark",
         "--watch",
     ]
+    for before, name, after in (
+        (["--profile", "x", "deployment", "run"], "sr-benchmark", []),
+        (["--profile=x", "--no-prompt", "deployment", "inspect"], "sr-benchmark", ["-o", "json"]),
+        (["deployment", "run"], "surveillance", ["--tag", "surveillance", "-p", "out=surveillance"]),
+        (["deployment", "run", "--tag", "surveillance", "--watch"], "surveillance", []),
+    ):
+        assert complete([*before, name, *after]) == [*before, f"{name}/{name}", *after]
+    assert complete(["deployment", "run", "training"])[2] == "train-regressor/training"
     for untouched in (
         ["deployment", "run", "sr-benchmark/sr-benchmark"],
         ["deployment", "run", "another"],
+        ["deployment", "run", "another", "sr-benchmark"],
+        ["deployment", "run", "--id", "sr-benchmark"],
+        ["deployment", "ls", "sr-benchmark"],
         ["deploy", "--name", "sr-benchmark"],
         ["deployment", "run"],
         [],
     ):
         assert complete(untouched) == untouched
+
+
+def test_what_is_completed_are_the_deployments_that_there_are() -> None:
+    root = Path(__file__).parents[1]
+    deployed = yaml.safe_load((root / "deploy" / "prefect.yaml").read_text())["deployments"]
+    names = {}
+    for deployment in deployed:
+        file, _, _ = deployment["entrypoint"].partition(":")
+        (flow,) = re.findall(r'@flow\(name="([^"]+)"', (root / file).read_text())
+        names[deployment["name"]] = f"{flow}/{deployment['name']}"
+    assert names == DEPLOYMENTS
 
 
 def scores(run: Path):
