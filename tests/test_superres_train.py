@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import signal
+import subprocess
+import sys
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -337,3 +340,31 @@ def test_command(tmp_path: Path) -> None:
     Image.fromarray(_photo(7)).save(faces / "7.png")
     with pytest.raises(UsageError, match="belongs to another training .material_sha256"):
         CliRunner().invoke(train, [*arguments, "--as", "toy-x8"], catch_exceptions=False)
+
+
+def test_the_command_that_is_asked_to_end_says_from_where_it_goes_on(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "facepipe", "train", "superres", "--scale", "8", "--batch", "2"]
+    command += [
+        "--steps",
+        "1000000",
+        "--checkpoint-minutes",
+        "0.0001",
+        "--out",
+        str(tmp_path),
+        "--as",
+        "toy-x8",
+    ]
+    running = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+    checkpoint = tmp_path / "toy-x8.checkpoint"
+    try:
+        limit = time.monotonic() + 300
+        while not checkpoint.exists() and time.monotonic() < limit:
+            time.sleep(0.05)
+        running.terminate()  # SIGTERM, as Slurm sends it
+        _, errors = running.communicate(timeout=300)
+    finally:
+        running.kill()
+    step = torch.load(checkpoint, weights_only=True)["step"]
+    assert step > 0
+    assert errors.strip().endswith(f"interrupted; the same command goes on from step {step}")
+    assert running.returncode == 1
