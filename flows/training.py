@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+import inspect
 from pathlib import Path
+from typing import Literal
 
 from prefect import flow
 
 from facepipe.inference import open_device
-from facepipe.vrn.plan import TrainingPlan
+from facepipe.training.hardware import choose_device
+from facepipe.training.starting import check_init
+from facepipe.vrn.plan import TrainingPlan, default_name
 from facepipe.vrn.regressors import open_regressor
+from tasks.failures import explain_crash, explained_failures
 from tasks.training import train_regressor
 
 
-@flow(name="train-regressor")
+@flow(name="train-regressor", on_crashed=[explain_crash])
 def training(
     out: Path,
-    name: str = "vrn-compact",
+    name: str | None = None,
     arch: str = "compact",
     steps: int = 0,
     minutes: float = 0.0,
@@ -26,17 +30,37 @@ def training(
     views: int = 4,
     low_resolution: bool = False,
     init: str | None = None,
-    device: str = "cpu",
+    precision: Literal["bf16", "fp32"] = "bf16",
+    device: str = "auto",
+    threads: int = 1,
     workers: int = 1,
+    report_every: int = 500,
+    checkpoint_minutes: float = 10.0,
 ) -> str:
     """Train a volumetric regressor; the same parameters go on with the same training.
 
-    Parameters are the options of `facepipe train vrn`. Returns the path of the weights.
+    Parameters are the options of `facepipe train vrn`, `name` what it calls `--as`. Returns the path of the
+    weights.
     """
-    plan = TrainingPlan(
-        name, arch, steps, minutes, batch, learning_rate, seed, views=views, low_resolution=low_resolution
-    )
-    if init:
-        plan = replace(plan, initial_sha256=open_regressor(init).file.sha256)
-    open_device(device)
-    return str(train_regressor(plan, out, init, device, workers).resolve())
+    defaults = inspect.signature(training.fn).parameters
+    given = {key: value for key, value in locals().items() if key in defaults}
+    changed = {key: value for key, value in given.items() if value != defaults[key].default}
+    with explained_failures("training", changed):
+        initial = open_regressor(check_init(init)).file if init else None
+        plan = TrainingPlan(
+            name or default_name(arch, low_resolution=low_resolution),
+            arch,
+            steps,
+            minutes,
+            batch,
+            learning_rate,
+            seed,
+            views=views,
+            low_resolution=low_resolution,
+            bf16=precision == "bf16",
+            initial_sha256=initial.identity if initial else "",
+        )
+        device = choose_device(device)
+        open_device(device)
+        how = (device, threads, workers, report_every, checkpoint_minutes)
+        return str(train_regressor(plan, out, initial, *how).resolve())

@@ -14,20 +14,34 @@ from tasks.stages import SECONDS_BETWEEN_UPDATES, relayed_logs
 if TYPE_CHECKING:
     from facepipe.training.trainer import Row
     from facepipe.vrn.plan import TrainingPlan
+    from facepipe.weights import WeightsFile
 
 
 @task
-def train_regressor(plan: TrainingPlan, out: Path, init: str | None, device: str, workers: int) -> Path:
+def train_regressor(
+    plan: TrainingPlan,
+    out: Path,
+    initial: WeightsFile | None,
+    device: str,
+    threads: int,
+    workers: int,
+    report_every: int,
+    checkpoint_minutes: float,
+) -> Path:
     """Train a regressor; progress, the loss curve's rows and the model card are shown while it runs."""
-    from facepipe.vrn.regressors import open_regressor
+    import torch
+
+    from facepipe.training.hardware import hardware
     from facepipe.vrn.session import train_weights
     from facepipe.vrn.train import Setting
 
-    initial = open_regressor(init).file if init else None
-    setting = Setting(out / f"{plan.name}.checkpoint", device, workers=workers)
+    torch.set_num_threads(threads)
+    setting = Setting(
+        out / f"{plan.name}.checkpoint", device, report_every, checkpoint_minutes, workers=workers
+    )
     with relayed_logs() as log:
         shown = _Progress(plan.name)
-        described = {"command": f"flow train-regressor, {plan}", "device": device}
+        described = {"command": f"flow train-regressor, {plan}", "device": hardware(device, threads)}
         file = train_weights(plan, setting, out, initial, described, shown, lambda row: _report(log, row))
     if file is None:
         raise RuntimeError("a flow trains in one process, which always writes")
