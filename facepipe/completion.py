@@ -53,6 +53,13 @@ def table_digests(store: RunStore) -> dict[str, str | None]:
     return {path.name: file_digest(path) for path in paths}
 
 
+def count_quarantined(failures: pa.Table) -> int:
+    """How many samples a table of failures is about; each row of ingest is a candidate of its own."""
+    stages = failures["stage"].to_pylist()
+    rows = zip(stages, failures["sample_id"].to_pylist(), strict=True)
+    return stages.count(STAGES[0]) + len({sample_id for stage, sample_id in rows if stage != STAGES[0]})
+
+
 def damaged_tables(store: RunStore, run: Mapping[str, Any]) -> list[str]:
     """The names of tables that are not what they were when the run became complete.
 
@@ -102,10 +109,14 @@ def iter_claims(store: RunStore) -> Iterator[tuple[str, Condition, int, pa.Table
 
 
 def array_parts(spec: RunSpec, store: RunStore) -> Iterator[tuple[str, Condition, int, pa.Table]]:
-    """Stage, condition, shard and part of every unit that wrote arrays."""
+    """Stage, condition, shard and part of every unit that writes arrays.
+
+    Raises:
+        EnvironmentTroubleError: a part is missing or damaged.
+    """
     for stage in ARRAY_STAGES:
         for condition in spec.conditions(stage):
-            for shard in sorted(store.done_shards(stage, condition.key)):
+            for shard in range(spec.n_shards):
                 yield stage, condition, shard, store.read_part(stage, condition.key, shard)
 
 

@@ -9,11 +9,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from facepipe.conventions import NETWORK_PX
+from facepipe.errors import SampleError
 
 FACE_PX = 90.0
 """VRN's normalisation: side of a square of the 68 landmarks' box in the crop of `VRN_CROP_PX`."""
 
 VRN_CROP_PX = 192.0
+
+MAX_CROP_PX = 16_000
+"""Longest side of a crop: a square of four times the largest picture that is decoded. What is longer would
+take gigabytes, though the picture that it is drawn around is small."""
 
 
 @dataclass(frozen=True)
@@ -47,11 +52,28 @@ class Crop:
         offset[:2] = self.x0, self.y0
         return np.asarray(points + sign * offset)
 
+    def check_size(self) -> None:
+        """Refuse a square that would take too much memory, as that around a long and narrow picture.
+
+        Raises:
+            SampleError: crop-too-large.
+        """
+        if self.size > MAX_CROP_PX:
+            raise SampleError(
+                "crop-too-large",
+                f"a square of {self.size:.0f} px around the picture, at most {MAX_CROP_PX} px are cut; "
+                "cut the picture to its face, or choose --crop face",
+            )
+
     def cut(self, image: NDArray[np.uint8]) -> NDArray[np.uint8]:
         """Cut the crop out of an image (H, W, 3) at source resolution; outside is black.
 
         A crop on whole pixels is copied exactly; any other is resampled bilinearly at its own scale.
+
+        Raises:
+            SampleError: crop-too-large.
         """
+        self.check_size()
         side = max(1, round(self.size))
         if all(float(value).is_integer() for value in (self.x0, self.y0, self.size)):
             return self._copy(image, side)

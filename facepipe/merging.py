@@ -2,24 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections import deque
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from facepipe.completion import COMPLETE, array_parts, pack_claims, table_digests
+from facepipe.completion import COMPLETE, array_parts, count_quarantined, pack_claims, table_digests
 from facepipe.errors import FacepipeError, RunConflictError
 from facepipe.files import file_digest
 from facepipe.identity import digest
 from facepipe.parts import UPSTREAM
-from facepipe.plan import Condition, RunSpec
+from facepipe.plan import STAGES, Condition, RunSpec
 from facepipe.preparing import REFS, load_spec, now
 from facepipe.schema import FAILURES, SAMPLES, SCORES
 from facepipe.store import RunStore
 from facepipe.tables import read_table, write_table, write_tables
 from facepipe.units import input_arrays
+
+_INGEST = STAGES[0]
 
 
 def accept(spec: RunSpec, store: RunStore) -> None:
@@ -28,17 +31,12 @@ def accept(spec: RunSpec, store: RunStore) -> None:
     Raises:
         FacepipeError: not one sample is usable.
         RunConflictError: this was done before, and the data set's images have changed since.
+        EnvironmentTroubleError: a part is missing or damaged.
     """
-    rows: list[dict[str, Any]] = []
-    refs: list[dict[str, Any]] = []
-    seen: set[str] = set()
     failures = _Failures()
-    candidates = _ingested(store, failures)
-    for row, ref in zip(candidates, read_table(store.candidates_path).to_pylist(), strict=True):
-        if row["reason"] is None and row["sample_id"] not in seen:
-            rows.append(row)
-            refs.append(ref)
-            seen.add(row["sample_id"])
+    rows = list(_accepted(spec, store, failures))
+    candidates = read_table(store.candidates_path).to_pylist()
+    refs = [candidates[row.pop("index")] for row in rows]
     write_table(store.failures_path, failures.table())
     run = store.read_run()
     if not rows:
@@ -92,13 +90,15 @@ def finish(store: RunStore) -> dict[str, Any]:
 
     Returns:
         The run's counts.
+
+    Raises:
+        EnvironmentTroubleError: a part is missing or damaged; all parts stay.
     """
     run = store.read_run()
     if run["status"] != COMPLETE:
         spec = load_spec(store)
         failed = _Failures(read_table(store.samples_path)["sample_id"].to_pylist())
-        for part in store.iter_parts("ingest", Condition().key):
-            failed.note("ingest", Condition(), part)
+        deque(_accepted(spec, store, failed), maxlen=0)  # what was rejected is noted on the way
         if run["config"]["keep"] == "all":
             pack_claims(spec, store, failed.note)
         else:
@@ -107,7 +107,7 @@ def finish(store: RunStore) -> dict[str, Any]:
         n_scores = write_tables(store.scores_path, _scores(spec, store, failed), SCORES)
         failures = failed.table()
         write_table(store.failures_path, failures)
-        quarantined = len(set(failures["sample_id"].to_pylist()))
+        quarantined = count_quarantined(failures)
         run["counts"] |= {"scores": n_scores, "failures": failures.num_rows, "quarantined": quarantined}
         run |= {"status": COMPLETE, "finished": now(), "files": table_digests(store)}
         store.write_run(run)
@@ -117,45 +117,70 @@ def finish(store: RunStore) -> dict[str, Any]:
 
 def _scores(spec: RunSpec, store: RunStore, failed: _Failures) -> Iterator[pa.Table]:
     for condition in spec.score_conditions():
-        for part in store.iter_parts("score", condition.key):
+        for part in store.iter_parts("score", condition.key, range(spec.n_shards)):
             failed.note("score", condition, part)
             yield part.filter(pc.is_null(part["reason"]))
 
 
-def _ingested(store: RunStore, failed: _Failures) -> Iterator[dict[str, Any]]:
-    for part in store.iter_parts("ingest", Condition().key):
-        failed.note("ingest", Condition(), part)
-        yield from part.to_pylist()
+def _accepted(spec: RunSpec, store: RunStore, failed: _Failures) -> Iterator[dict[str, Any]]:
+    """The rows of ingest that are samples, each with its `index` among the candidates; note all others.
+
+    Of images with the same id the first is the sample. Readers reject most of the others, and see neither
+    those whose extensions differ in odd ways nor two members of one name in an archive.
+    """
+    first: dict[str, str] = {}
+    index = 0
+    for part in store.iter_parts(_INGEST, Condition().key, spec.candidate_shards):
+        for row in part.to_pylist():
+            sample_id, path = row["sample_id"], row["source_path"]
+            if row["reason"] is None and sample_id in first:
+                row["reason"] = "duplicate-id"
+                row["detail"] = (
+                    f"{path}: {first[sample_id]} has the same id {sample_id!r} and comes first; rename one"
+                )
+            if row["reason"] is None:
+                first[sample_id] = path
+                yield row | {"index": index}
+            else:
+                failed.reject(index, row)
+            index += 1
 
 
 class _Failures:
-    """Every quarantined sample once for each stage and condition that it failed in.
+    """Every rejected candidate, and every quarantined sample once for each stage and condition.
 
-    It is shown the parts as they are read for something else: reading is most of what merging costs.
+    Candidates are told apart by their place and not by their id, which several may have. It is shown the
+    parts as they are read for something else: reading is most of what merging costs.
 
     Args:
-        ids: of the samples, by index; parts of ingest name theirs themselves.
+        ids: of the samples, by index.
     """
 
     def __init__(self, ids: Sequence[str] = ()) -> None:
         self._ids = ids
-        self._found: dict[tuple[str, str, str], dict[str, Any]] = {}
+        self._found: dict[tuple[int, str, str], dict[str, Any]] = {}
+
+    def reject(self, index: int, row: Mapping[str, Any]) -> None:
+        """Take a row of ingest: a candidate that is no sample, by its place among the candidates."""
+        self._add(index, row["sample_id"], _INGEST, "", row)
 
     def note(self, stage: str, condition: Condition, part: pa.Table) -> None:
-        """Take what a part says of quarantined samples."""
+        """Take what a part of a later stage says of quarantined samples."""
         reason = part["reason"]
         if reason.null_count == len(reason):
             return
+        name = "" if condition == Condition() else str(condition)
         for row in part.filter(pc.and_(pc.is_valid(reason), pc.not_equal(reason, UPSTREAM))).to_pylist():
-            sample_id = row["sample_id"] if "sample_id" in row else self._ids[row["index"]]
-            name = "" if condition == Condition() else str(condition)
-            self._found[sample_id, stage, name] = {
-                "sample_id": sample_id,
-                "stage": stage,
-                "condition": name,
-                "reason": row["reason"],
-                "detail": row["detail"],
-            }
+            self._add(row["index"], self._ids[row["index"]], stage, name, row)
+
+    def _add(self, index: int, sample_id: str, stage: str, condition: str, row: Mapping[str, Any]) -> None:
+        self._found[index, stage, condition] = {
+            "sample_id": sample_id,
+            "stage": stage,
+            "condition": condition,
+            "reason": row["reason"],
+            "detail": row["detail"],
+        }
 
     def table(self) -> pa.Table:
         """What was found, as failures.parquet has it."""

@@ -58,7 +58,7 @@ def reconstruct_image(
     Raises:
         UsageError: there is no such regressor or method.
         WeightsError: its weights are missing or damaged.
-        SampleError: no-face, the volume is empty; too-small.
+        SampleError: no-face, the volume is empty; too-small; crop-too-large.
     """
     height, width = image.shape[:2]
     square = (crop or full_crop(width, height)).cut(image)

@@ -22,14 +22,20 @@ from facepipe.volume import front_depth
 
 Image8 = NDArray[np.uint8]
 
+REVISION = 1
+"""Of what the stages compute: degrade, voxelise, score, and the constants behind them. It is raised with
+every change after which tables may differ. Part of a run's id: a run that began before cannot go on."""
+
 
 def ingest(ref: SampleRef, sample: Sample, crop_mode: str) -> dict[str, Any]:
     """Describe an accepted sample: a row of the samples table.
 
     Raises:
-        SampleError: blank-image, or small-image: what is smaller than the reference cannot be one.
+        SampleError: blank-image, crop-too-large, a reason of `crop_for`, or small-image: what is smaller than
+            the reference cannot be one.
     """
     crop = crop_for(sample, crop_mode)
+    crop.check_size()
     if crop.size < NETWORK_PX:
         raise SampleError(
             "small-image",

@@ -1,4 +1,7 @@
-"""A run on disk: every path, every array, every table. Nothing else touches Zarr or Parquet files of a run.
+"""A run on disk: every path, every array, every part. Nothing else touches the Zarr files of a run.
+
+Its tables are written by `facepipe.tables` and read by that or, in SQL, by `facepipe.results`; which modules
+open Parquet files at all is listed in the tests of the import rules.
 
 Arrays have one chunk a sample and one shard a block of samples; a unit writes whole shards of arrays
 that were created at full shape, so that concurrent writers never share a file. Tables and parts are
@@ -8,6 +11,7 @@ a part carries a checksum of its own rows, beside those that it holds of the arr
 
 from __future__ import annotations
 
+import hashlib
 import json
 import shutil
 import zlib
@@ -25,6 +29,7 @@ import pyarrow.parquet as pq
 import zarr
 from numpy.typing import NDArray
 from zarr.codecs import ZstdCodec
+from zarr.storage import LocalStore
 
 from facepipe.errors import EnvironmentTroubleError, FacepipeError, RunConflictError, UsageError
 from facepipe.files import write_atomically
@@ -35,10 +40,24 @@ RUN_FORMAT = 1
 _ARRAY_CONFIG = {"write_empty_chunks": True}
 _CRC_KEY = b"facepipe.crc32"
 
+_LONGEST_NAME = 200
+"""File systems take 255 bytes."""
+_BEFORE_DIGEST = 80
+
 
 def array_name(*parts: str) -> str:
-    """Join the parts of an array's name; a part's unusual characters are percent-encoded."""
-    return "/".join(quote(part, safe="-_.+@ ") for part in parts)
+    """Join the parts of an array's name; a part's unusual characters are percent-encoded.
+
+    A part that is then too long for the name of a folder, as of a method `file:PATH`, ends in its digest.
+    """
+    return "/".join(_folder_name(part) for part in parts)
+
+
+def _folder_name(part: str) -> str:
+    name = quote(part, safe="-_.+@ ")
+    if len(name) <= _LONGEST_NAME:
+        return name
+    return f"{name[:_BEFORE_DIGEST]}-{hashlib.sha256(part.encode()).hexdigest()[:16]}"
 
 
 @dataclass(frozen=True)
@@ -297,8 +316,12 @@ class RunStore:
             claim = (table.schema.metadata or {}).get(_CRC_KEY)
             sound = claim is not None and claim == str(_crc32_of_rows(table)).encode()
             trouble = "" if sound else "its rows do not match their checksum"
+        except FileNotFoundError as error:
+            raise EnvironmentTroubleError(
+                f"{path}: missing; repeat the run's command, which makes it anew"
+            ) from error
         except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
-            if isinstance(error, OSError) and error.errno and not isinstance(error, FileNotFoundError):
+            if isinstance(error, OSError) and error.errno:
                 raise  # what the disk will not give now says nothing about the file
             trouble = " ".join(str(error).split())
         if trouble:
@@ -311,9 +334,15 @@ class RunStore:
         """Forget that a unit is done."""
         self.part_path(stage, condition, shard).unlink(missing_ok=True)
 
-    def iter_parts(self, stage: str, condition: Sequence[str]) -> Iterator[pa.Table]:
-        """The parts of a stage and condition in the order of their shards."""
-        for shard in sorted(self.done_shards(stage, condition)):
+    def iter_parts(self, stage: str, condition: Sequence[str], shards: range) -> Iterator[pa.Table]:
+        """The parts of a stage and condition, shard after shard.
+
+        They are opened by name: a network file system may list a folder as it was a while ago.
+
+        Raises:
+            EnvironmentTroubleError: one is missing or damaged.
+        """
+        for shard in shards:
             yield self.read_part(stage, condition, shard)
 
     def has_parts(self) -> bool:
@@ -354,4 +383,5 @@ def _is_array(file: Path) -> bool:
 
 @lru_cache(maxsize=512)
 def _open_array(folder: str, inode: int, mtime_ns: int) -> zarr.Array:  # noqa: ARG001 - part of the key
-    return zarr.open_array(folder, mode="r+", config=_ARRAY_CONFIG)
+    # As text, a path with '::' in it would be taken for a chain of addresses.
+    return zarr.open_array(LocalStore(folder), mode="r+", config=_ARRAY_CONFIG)

@@ -15,7 +15,7 @@ from facepipe import stages
 from facepipe.conventions import NETWORK_PX
 from facepipe.crop import Crop
 from facepipe.datasets.base import SampleRef
-from facepipe.errors import FacepipeError, SampleError
+from facepipe.errors import FacepipeError, RunConflictError, SampleError
 from facepipe.jobs import Reasons, usable_device
 from facepipe.parts import (
     ARRAY_PART,
@@ -72,7 +72,11 @@ def _ingest(spec: RunSpec, store: RunStore, unit: Unit, skip: Reasons, device: s
     reasons = dict(skip)
     rows: list[dict[str, Any]] = []
     for index, ref in _refs(store.candidates_path, start, stop):
-        row: dict[str, Any] = {"sample_id": ref.sample_id}
+        row: dict[str, Any] = {
+            "sample_id": ref.sample_id,
+            "subset": ref.subset,
+            "source_path": ref.source_path,
+        }
 
         def step(ref: SampleRef = ref, row: dict[str, Any] = row) -> None:
             row.update(stages.ingest(ref, spec.dataset.load(ref, dense=False), spec.crop))
@@ -92,12 +96,18 @@ def _degrade(spec: RunSpec, store: RunStore, unit: Unit, skip: Reasons, device: 
         name: np.full((stop - start, *shape), fill, dtype)
         for name, (shape, dtype, fill) in input_arrays(spec).items()
     }
-    crops = _crops(store, start, stop)
+    samples = read_table(store.samples_path).slice(start, stop - start).to_pylist()
+    crops = [Crop(row["crop_x0"], row["crop_y0"], row["crop_size"]) for row in samples]
     for index, ref in _refs(store.refs_path, start, stop):
 
         def step(index: int = index, ref: SampleRef = ref) -> None:
             row = index - start
             sample = spec.dataset.load(ref)
+            if sample.sha256 != samples[row]["sha256"]:
+                raise RunConflictError(
+                    f"{store.path}: {ref.source_path} of {spec.dataset.name} has changed since this run "
+                    "began; put it back as it was, or choose another --out"
+                )
             reference, lowres = stages.make_images(
                 sample, crops[row], ref.sample_id, spec.degradations, spec.low_px, spec.seed
             )
@@ -256,8 +266,3 @@ def _truth(spec: RunSpec, store: RunStore, kind: str, index: int) -> Truth:
 def _refs(path: Path, start: int, stop: int) -> Iterable[tuple[int, SampleRef]]:
     rows = read_table(path).slice(start, stop - start).to_pylist()
     return ((start + i, SampleRef(**row)) for i, row in enumerate(rows))
-
-
-def _crops(store: RunStore, start: int, stop: int) -> list[Crop]:
-    rows = read_table(store.samples_path).slice(start, stop - start).to_pylist()
-    return [Crop(row["crop_x0"], row["crop_y0"], row["crop_size"]) for row in rows]

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from facepipe.crop import Crop, full_crop
+from facepipe.crop import MAX_CROP_PX, Crop, full_crop
+from facepipe.errors import SampleError
 
 finite = st.floats(-2000, 2000)
 
@@ -52,3 +54,12 @@ def test_a_crop_off_the_grid_is_resampled_where_it_lies() -> None:
 def test_a_crop_outside_is_black() -> None:
     image = np.full((10, 10, 3), 200, np.uint8)
     assert Crop(100.0, 100.0, 8.0).cut(image).max() == 0
+
+
+def test_a_square_that_would_take_gigabytes_is_refused() -> None:
+    image = np.zeros((1, 200_000, 3), np.uint8)
+    with pytest.raises(SampleError, match="crop-too-large: a square of 200000 px"):
+        full_crop(200_000, 1).cut(image)
+    with pytest.raises(SampleError, match="crop-too-large"):
+        Crop(0.25, 0.25, MAX_CROP_PX + 1.0).cut(image)
+    full_crop(MAX_CROP_PX, 1).check_size()

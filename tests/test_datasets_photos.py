@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import pickle
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from PIL import Image
 
 from facepipe.datasets.catalog import open_dataset
+from facepipe.datasets.files import FileTree
 from facepipe.datasets.photos import PhotosDataset
-from facepipe.errors import SampleError
+from facepipe.errors import EnvironmentTroubleError, SampleError, UsageError
 
 
 def save(path: Path, grey: int = 100, **options) -> None:
@@ -65,3 +70,24 @@ def test_a_photo_that_went_away(tmp_path: Path) -> None:
     (tmp_path / "a.png").unlink()
     with pytest.raises(SampleError, match="missing-file"):
         dataset.load(ref)
+
+
+def test_a_folder_that_cannot_be_read_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The system's answer is made up: whoever runs this as root may read everything."""
+    for name in ("a.png", "locked/b.png"):
+        save(tmp_path / name)
+    scan = os.scandir
+
+    def refuse(path: str, code: int) -> Any:
+        if Path(path).name == "locked":
+            raise OSError(code, os.strerror(code), str(path))
+        return scan(path)
+
+    for code, error in ((errno.EACCES, UsageError), (errno.ESTALE, EnvironmentTroubleError)):
+        monkeypatch.setattr(os, "scandir", partial(refuse, code=code))
+        with pytest.raises(error, match=f"{tmp_path / 'locked'}: cannot be listed: {os.strerror(code)}"):
+            PhotosDataset(tmp_path).refs()
+        with pytest.raises(error, match="locked: cannot be listed"):
+            FileTree(tmp_path).folders("locked")
+    monkeypatch.undo()
+    assert [ref.sample_id for ref in PhotosDataset(tmp_path).refs()] == ["a", "locked/b"]

@@ -116,3 +116,25 @@ def test_a_folder_without_a_run(store: RunStore) -> None:
     with pytest.raises(FacepipeError, match=r"run\.json.*restore it from a copy") as caught:
         store.read_run()
     assert caught.value.exit_status == 1
+
+
+def test_a_path_that_looks_like_a_chain_of_addresses(tmp_path: Path) -> None:
+    store = RunStore(tmp_path / "a::b" / "memory:" / "run")
+    store.create_array("a", (2, 2), 2)
+    store.write_shard("a", 0, np.ones((2, 2), np.uint8))
+    assert store.read("a", 0, 2).sum() == 4
+    assert store.shard_path("a", 0).is_file()
+
+
+def test_long_names_end_in_their_digest(store: RunStore) -> None:
+    longest = "m" * 200
+    assert array_name("restored", longest) == f"restored/{longest}"
+    folder = "/bücher" * 30
+    names = [array_name("restored", f"file:{folder}/{name}.pth") for name in "ab"]
+    assert len(set(names)) == 2 and names[0] == array_name("restored", f"file:{folder}/a.pth")
+    for name in names:
+        assert name.isascii() and name.startswith("restored/file%3A%2Fb%C3%BCcher")
+        assert len(name.removeprefix("restored/")) < 120
+        store.create_array(name, (2, 2), 2)
+        store.write_shard(name, 0, np.ones((2, 2), np.uint8))
+    assert store.array_names() == sorted(names)

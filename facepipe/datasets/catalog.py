@@ -98,6 +98,11 @@ def _open(path_or_name: str | Path, kind: str, model: Path | None) -> Dataset:
     if kind not in ("auto", *KINDS):
         raise unknown("kind of data set", kind, ["auto", *KINDS])
     if str(path_or_name) == SAMPLE_NAME:
+        if kind != "auto":
+            raise UsageError(
+                f"--kind {kind} with --dataset {SAMPLE_NAME}: the shipped faces are of a kind of their own; "
+                "leave --kind out"
+            )
         from facepipe.datasets.sample import SampleDataset
 
         return SampleDataset()

@@ -7,11 +7,12 @@ import os
 import zipfile
 import zlib
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path, PurePosixPath
 
-from facepipe.errors import SampleError, UsageError
+from facepipe.errors import EnvironmentTroubleError, SampleError, UsageError
 from facepipe.images import MAX_FILE_BYTES
 
 PHOTO_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff"})
@@ -50,7 +51,8 @@ class FileTree:
         """Every file below the root with its size in bytes; hidden files and folders are left out.
 
         Raises:
-            UsageError: the source is missing or no zip archive.
+            UsageError: the source is missing or no zip archive, or a folder may not be read.
+            EnvironmentTroubleError: a folder cannot be read for another reason.
         """
         if self.is_zip:
             yield from self._walk_zip()
@@ -61,7 +63,8 @@ class FileTree:
         """Names of the folders directly in a folder below the root, sorted.
 
         Raises:
-            UsageError: the source is missing or no zip archive.
+            UsageError: the source is missing or no zip archive, or the folder may not be read.
+            EnvironmentTroubleError: the folder cannot be read for another reason.
         """
         full = self._full(folder)
         if self.is_zip:
@@ -69,7 +72,7 @@ class FileTree:
         root = self.source / full
         if not root.is_dir():
             raise UsageError(f"{root}: no such folder; expected the folder or zip archive of a data set")
-        with os.scandir(root) as entries:
+        with _listing(root), os.scandir(root) as entries:
             return sorted(e.name for e in entries if e.is_dir() and not e.name.startswith("."))
 
     def exists(self, name: str) -> bool:
@@ -109,13 +112,14 @@ class FileTree:
         root = self.source / self.below
         if not root.is_dir():
             raise UsageError(f"{root}: no such folder; expected the folder or zip archive of a data set")
-        for folder, folders, _ in os.walk(root):
-            folders[:] = sorted(name for name in folders if not name.startswith("."))
-            relative = Path(folder).relative_to(root)
-            with os.scandir(folder) as entries:
-                for entry in entries:
-                    if not entry.name.startswith(".") and entry.is_file():
-                        yield _writable((relative / entry.name).as_posix()), entry.stat().st_size
+        with _listing(root):
+            for folder, folders, _ in os.walk(root, onerror=_refuse):
+                folders[:] = sorted(name for name in folders if not name.startswith("."))
+                relative = Path(folder).relative_to(root)
+                with os.scandir(folder) as entries:
+                    for entry in entries:
+                        if not entry.name.startswith(".") and entry.is_file():
+                            yield _writable((relative / entry.name).as_posix()), entry.stat().st_size
 
     def _walk_zip(self) -> Iterator[tuple[str, int]]:
         start = f"{self.below}/" if self.below else ""
@@ -160,6 +164,29 @@ class FileTree:
                 f"{self.path(name)}: {len(data)} bytes where the archive promises {info.file_size}",
             )
         return data
+
+
+def _refuse(error: OSError) -> None:
+    raise error
+
+
+@contextmanager
+def _listing(root: Path) -> Iterator[None]:
+    """Name the folder that cannot be listed: what lies in it must not be left out silently.
+
+    Raises:
+        UsageError: it may not be read.
+        EnvironmentTroubleError: it cannot be read for another reason.
+    """
+    try:
+        yield
+    except OSError as error:
+        place, why = error.filename or root, error.strerror or error
+        if isinstance(error, PermissionError):
+            raise UsageError(
+                f"{place}: cannot be listed: {why}; make it readable, or move it out of the data set"
+            ) from error
+        raise EnvironmentTroubleError(f"{place}: cannot be listed: {why}; repeat the command") from error
 
 
 def _writable(name: str) -> str:

@@ -17,7 +17,7 @@ class PhotosDataset:
     """Every image file below a folder or in a zip archive, however deep; hidden ones are left out.
 
     The subset of a photo is the first folder on its way, '' for a photo at the root. Of several files
-    with the same id (`a.jpg` and `a.png`) the first by name is used and the others are rejected.
+    with the same id (`a.jpg` and `a.png`) the first by name is taken and the others are rejected.
 
     Attributes:
         root: the folder or the archive.
@@ -78,5 +78,6 @@ def refuse_twin(tree: FileTree, ref: SampleRef) -> None:
     if twin is not None:
         raise SampleError(
             "duplicate-id",
-            f"{tree.path(ref.source_path)}: {twin} has the same id {ref.sample_id!r} and is used; rename one",
+            f"{tree.path(ref.source_path)}: {twin} has the same id {ref.sample_id!r} and comes first; "
+            "rename one",
         )
