@@ -5,13 +5,15 @@ from __future__ import annotations
 import os
 import pickle
 import struct
+import sys
 import zipfile
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from checkpoints import espcn, save, save_module
+from checkpoints import compact, espcn, save, save_module
 from click.testing import CliRunner
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
@@ -20,7 +22,7 @@ from safetensors.torch import save_file
 from facepipe.cli.models import import_weights, models
 from facepipe.errors import UsageError, WeightsError
 from facepipe.superres.methods import get_method, known_methods
-from facepipe.weights import find_weights, load_tensors, read_foreign
+from facepipe.weights import find_weights, load_tensors, read_foreign, save_weights
 
 MAGIC = 0x1950A86A20F9469CFC6C
 
@@ -363,3 +365,80 @@ def test_one_truncated_import_does_not_hide_the_others(tmp_path: Path) -> None:
     assert any(line.startswith(f"unusable: {cut}: truncated, ") for line in told)
     assert any(line.startswith(f"unusable: {odd}: ") for line in told)
     assert "cut-x2" not in known_methods()
+
+
+def test_safetensors_in_bfloat16_are_read(tmp_path: Path) -> None:
+    state = {key: value.bfloat16() for key, value in espcn(2).state_dict().items()}
+    save_file(state, tmp_path / "brain.safetensors")
+    _same(read_foreign(tmp_path / "brain.safetensors"), state)
+    file = import_weights(tmp_path / "brain.safetensors", "brain-x2")
+    _same(load_tensors(file.path), state)
+    save_file({"a": torch.zeros(2, dtype=torch.float8_e4m3fn)}, tmp_path / "eight.safetensors")
+    with pytest.raises(WeightsError, match="'a' is of type F8_E4M3"):
+        read_foreign(tmp_path / "eight.safetensors")
+
+
+@pytest.mark.parametrize(("scale", "prefix"), [(2, ""), (4, "module."), (8, "")])
+def test_spandrels_compact_is_facepipes(tmp_path: Path, scale: int, prefix: str) -> None:
+    state = compact(scale)
+    path = save({"params": {f"{prefix}{key}": value for key, value in state.items()}}, tmp_path / "a.pth")
+    file = import_weights(path, "theirs")
+    assert file.info.architecture == "compact"
+    assert file.info.arguments == {"scale": scale, "features": 8, "convolutions": 2}
+    assert file.info.scale == scale
+    assert file.info.origin["file"] == "a.pth"
+    _same(load_tensors(file.path), state)
+    low = np.random.default_rng(0).integers(0, 256, (1, 128 // scale, 128 // scale, 3)).astype(np.uint8)
+    image = torch.from_numpy(low).permute(0, 3, 1, 2) / 255
+    hidden = image
+    for layer in (0, 2, 4):
+        hidden = torch.conv2d(hidden, state[f"body.{layer}.weight"], state[f"body.{layer}.bias"], padding=1)
+        hidden = torch.where(hidden > 0, hidden, 0.2 * hidden)
+    hidden = torch.conv2d(hidden, state["body.6.weight"], state["body.6.bias"], padding=1)
+    expected = torch.pixel_shuffle(hidden, scale)
+    expected += image.repeat_interleave(scale, 2).repeat_interleave(scale, 3)
+    restored = get_method("theirs").build(128 // scale)(low)
+    assert np.abs(restored - (255 * expected).clamp(0, 255).permute(0, 2, 3, 1).numpy()).max() < 0.51
+
+
+def test_a_compact_that_does_not_fit_is_refused(tmp_path: Path) -> None:
+    state = compact(4)
+    for change, message in (
+        ({"body.2.weight": torch.zeros(8, 8, 5, 5)}, "for body.2.weight, where .* has "),
+        ({"body.3.weight": torch.zeros(1)}, "for body.3.weight, where .* has "),
+        ({"body.4.bias": None}, "no tensor for body.4.bias"),
+    ):
+        wrong = {key: value for key, value in {**state, **change}.items() if value is not None}
+        with pytest.raises(WeightsError, match=message):
+            import_weights(save(wrong, tmp_path / "a.pth"), "wrong")
+
+
+def test_without_spandrel_a_message_says_what_is_missing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "spandrel", None)
+    path = save(compact(3), tmp_path / "a.pth")
+    with pytest.raises(
+        WeightsError, match=r"no network that facepipe knows; .*pip install 'facepipe\[spandrel"
+    ):
+        import_weights(path, "theirs")
+
+
+def test_own_weights_that_cannot_run_are_refused(tmp_path: Path) -> None:
+    good = import_weights(save(espcn(2).state_dict(), tmp_path / "a.pth"), "good", out=tmp_path)
+    tensors, path = load_tensors(good.path), tmp_path / "wrong.safetensors"
+    for change, message in (
+        ({"architecture": "transformer"}, "'transformer'"),
+        ({"arguments": {"scale": 2, "flavour": 1}}, "cannot be built"),
+        ({"scale": 4}, "scale 4"),
+        ({"arguments": {"scale": 4}, "scale": 4}, r"for conv4.bias, where .* has \(16,\)"),
+    ):
+        save_weights(path, tensors, replace(good.info, **change))
+        with pytest.raises(WeightsError, match=message):
+            import_weights(path, "wrong")
+    about = tmp_path / "about.json"
+    about.write_text('{"geometry": {"z_zero": 80}}')
+    for option in ({"describe": about}, {"z_zero": 80.0}):
+        with pytest.raises(UsageError, match="for regressors, and this is a espcn"):
+            import_weights(good.path, "wrong", **option)
+    assert find_weights("wrong", "superres") is None

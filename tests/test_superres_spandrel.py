@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import os
+import pickle
 import sys
 from pathlib import Path
 
@@ -12,11 +13,14 @@ import numpy as np
 import pytest
 import torch
 from checkpoints import compact, save
+from click.testing import CliRunner
 from safetensors.torch import save_file
 
+from facepipe.cli.models import import_weights, models
 from facepipe.errors import UsageError, WeightsError
 from facepipe.superres.methods import get_method, resolve_methods
 from facepipe.superres.standin import _stand_in, import_spandrel
+from facepipe.weights import load_tensors
 
 
 @pytest.fixture(autouse=True)
@@ -147,3 +151,63 @@ def test_a_face_restorer_sees_the_size_it_was_made_for(
     large = _direct(state, enlarged / 255) * 255
     expected = large.reshape(128, 2, 128, 2, 3).mean((1, 3))
     assert np.abs(_run(state, tmp_path / "a.pth", image) - expected).max() <= 0.51
+
+
+def test_what_spandrel_recognises_is_imported_under_a_name(tmp_path: Path) -> None:
+    """It runs as the file itself does, is part of `all`, and needs neither the file nor torch to be asked."""
+    state, image = compact(3), _image(32)
+    path = save({"params_ema": state}, tmp_path / "theirs.pth")
+    about = tmp_path / "about.json"
+    about.write_text('{"licence": "CC0-1.0"}')
+    done = CliRunner().invoke(
+        models, ["import", str(path), "--as", "theirs-x3", "--describe", str(about), "--kind", "superres"]
+    )
+    assert done.exit_code == 0, done.output
+    assert "theirs-x3: superres, spandrel x3, " in done.output
+    expected = get_method(f"file:{path}").build(32)(image[None])
+    path.unlink()
+    file = get_method("theirs-x3").file
+    assert file.info.arguments == {"network": "RealESRGAN Compact", "restores_faces": False}
+    assert load_tensors(file.path).keys() == state.keys()
+    for name in ("theirs-x3", "theirs", f"file:{file.path}"):
+        method = get_method(name)
+        resolver = pickle.loads(pickle.dumps(method)).build(32)
+        np.testing.assert_array_equal(resolver(image[None]), expected)
+        np.testing.assert_array_equal(pickle.loads(pickle.dumps(resolver))(image[None]), expected)
+        assert method.fingerprint(32) == get_method("theirs").fingerprint(64)
+        with pytest.raises(UsageError, match="128 px is not below it|128 px; it fits all below 128"):
+            method.build(128)
+    assert resolve_methods(["theirs-x3"], [16, 33, 127]) == ["theirs-x3"]
+    assert "theirs" in resolve_methods(["all"], [33])
+    listed = CliRunner().invoke(models, ["list"]).stdout
+    line = next(line for line in listed.splitlines() if line.startswith("theirs-x3"))
+    for part in ("superres", "spandrel", "x3", file.sha256[:12], "imported", "CC0-1.0"):
+        assert part in line
+    card = file.path.with_suffix(".md").read_text(encoding="utf-8")
+    assert "network=RealESRGAN Compact" in card
+    assert "`theirs.pth`, sha256 `" in card
+
+
+def test_of_a_family_the_one_that_needs_one_run_is_used(tmp_path: Path) -> None:
+    """Both members fit every size."""
+    span = importlib.import_module("spandrel.architectures.SPAN").SPAN
+    for scale in (2, 3, 4):
+        torch.manual_seed(scale)
+        network = span(num_in_ch=3, num_out_ch=3, feature_channels=8, upscale=scale)
+        import_weights(save(network.state_dict(), tmp_path / "a.pth"), f"span-x{scale}")
+    family = get_method("span")
+    found = {px: family.fingerprint(px) for px in (32, 64, 50)}
+    assert found[32] == get_method("span-x4").fingerprint(32)
+    assert found[64] == get_method("span-x2").fingerprint(64)
+    assert found[50] == get_method("span-x2").fingerprint(50)
+
+
+def test_what_spandrel_does_not_take_is_not_imported(tmp_path: Path) -> None:
+    for state, message in (
+        (compact(1), "no network that facepipe knows; a RealESRGAN Compact of scale 1"),
+        (torch.nn.Linear(2, 2).state_dict(), "knows; spandrel knows no architecture with these tensors"),
+    ):
+        with pytest.raises(WeightsError, match=message):
+            import_weights(save(state, tmp_path / "a.pth"), "theirs")
+    with pytest.raises(WeightsError, match="spandrel, not a regressor"):
+        import_weights(save(compact(3), tmp_path / "a.pth"), "theirs", kind="regressor")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import pickle
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -10,10 +12,11 @@ import numpy as np
 import pytest
 import torch
 from checkpoints import save
+from click.testing import CliRunner
 from numpy.typing import NDArray
 from scipy.io import loadmat
 
-from facepipe.cli.models import import_weights
+from facepipe.cli.models import import_weights, models
 from facepipe.conventions import VolumeGeometry
 from facepipe.degrade import make_reference
 from facepipe.errors import UsageError, WeightsError
@@ -124,7 +127,7 @@ def test_fingerprints_follow_weights_and_geometry(tmp_path: Path) -> None:
     _import_small(tmp_path, "three", seed=1)
     one, two, three = (get_regressor(name).fingerprint() for name in ("one", "two", "three"))
     assert one != three
-    moved = asdict(VolumeGeometry(128, 5, z_zero=2.0))
+    moved = asdict(VolumeGeometry(128, 5, z_zero=3.0))
     path = imported_folder() / "two.safetensors"
     file = next(file for file in list_weights("regressor") if file.path == path)
     save_weights(path, load_tensors(path), replace(file.info, geometry=moved))
@@ -286,12 +289,78 @@ def test_hourglass_checkpoints_with_other_shapes_are_refused(tmp_path: Path) -> 
         import_weights(save(state, tmp_path / "b.pth"), "b")
 
 
-def test_weights_that_miss_a_tensor_are_refused_when_built(tmp_path: Path) -> None:
+def test_weights_that_miss_a_tensor_are_refused_before_anything_is_written(tmp_path: Path) -> None:
     state = _small().state_dict()
-    del state["stem.1.running_mean"]
-    import_weights(save(state, tmp_path / "a.pth"), "gap")
+    for change, message in (
+        ({"stem.1.running_mean": None}, "no tensor for stem.1.running_mean"),
+        ({"extra.weight": torch.zeros(2)}, "for extra.weight, where .* has none"),
+        ({"stages.1.predict.bias": torch.zeros(6)}, "for stages.1.predict.bias, where .* has "),
+    ):
+        wrong = {key: value for key, value in {**state, **change}.items() if value is not None}
+        with pytest.raises(WeightsError, match=message):
+            import_weights(save(wrong, tmp_path / "a.pth"), "gap")
+    assert not list(imported_folder().glob("gap*"))
+
+
+def test_weights_that_miss_a_tensor_are_refused_when_built(tmp_path: Path) -> None:
+    _import_small(tmp_path)
+    file = get_regressor("small").file
+    tensors = load_tensors(file.path)
+    del tensors["stem.1.running_mean"]
+    save_weights(file.path, tensors, file.info)
     with pytest.raises(WeightsError, match="do not fit"):
-        get_regressor("gap").build()
+        get_regressor("small").build()
+    with pytest.raises(WeightsError, match="no tensor for stem.1.running_mean"):
+        import_weights(file.path, "again")
+
+
+def test_bare_networks_lie_where_those_of_facepipe_do_and_that_is_said(tmp_path: Path) -> None:
+    full = HourglassNetwork(channels=8, stages=1, depth=1, slices=200)
+    path = save(full.state_dict(), tmp_path / "bare.pth")
+    done = CliRunner().invoke(models, ["import", str(path), "--as", "bare"])
+    assert done.exit_code == 0, done.output
+    assert "regressor, hourglass, z_zero 80 (assumed), " in done.output
+    file = get_regressor("bare").file
+    assert get_regressor("bare").geometry == VolumeGeometry(128, 200, (1 / 3, 1.0, 1.0), 80.0)
+    assert file.info.assumed == ("z_zero",)
+    digest = hashlib.sha256(path.read_bytes()).hexdigest()
+    assert file.info.origin == {"file": "bare.pth", "sha256": digest}
+    card = file.path.with_suffix(".md").read_text(encoding="utf-8")
+    assert "z_zero=80 (assumed)" in card
+    assert f"`bare.pth`, sha256 `{digest}`" in card
+
+    done = CliRunner().invoke(models, ["import", str(path), "--as", "said", "--z-zero", "72.5"])
+    assert done.exit_code == 0, done.output
+    assert "regressor, hourglass, z_zero 72.5, " in done.output
+    said = get_regressor("said").file
+    assert said.info.assumed == ()
+    assert get_regressor("said").geometry.z_zero == 72.5
+    # What was measured or imported anew keeps what it is known of.
+    again = import_weights(said.path, "again")
+    assert again.info.origin == said.info.origin
+    assert again.identity == said.identity != file.identity
+
+
+@pytest.mark.parametrize(
+    ("geometry", "message"),
+    [
+        ({"zzero": 80}, "'zzero', which is none of size, depth, spacing, z_zero"),
+        ({"z_zero": "80"}, "absurd z_zero '80'"),
+        ({"spacing": [1, 0, 1]}, r"absurd spacing \[1, 0, 1\]"),
+        ({"size": 2.5}, "absurd size 2.5"),
+        ({"depth": 7}, "depth 7, and the network gives 5 slices"),
+    ],
+)
+def test_geometries_that_cannot_be_are_refused(tmp_path: Path, geometry: dict, message: str) -> None:
+    about = tmp_path / "about.json"
+    about.write_text(json.dumps({"geometry": geometry}))
+    path = save(_small().state_dict(), tmp_path / "a.pth")
+    with pytest.raises(UsageError, match=f"--describe .*about.json: .*{message}"):
+        import_weights(path, "odd", describe=about)
+    assert not list(imported_folder().glob("odd*"))
+    about.write_text(json.dumps({"geometry": {"z_zero": 3}}))
+    info = import_weights(path, "odd", describe=about).info
+    assert (info.geometry["z_zero"], info.assumed) == (3, ())
 
 
 def test_solids_of_real_photos_lie_where_their_landmarks_do(real_data: Path) -> None:

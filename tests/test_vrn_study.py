@@ -73,6 +73,7 @@ def test_the_published_size_is_imported_whole(tmp_path: Path) -> None:
     ]
     assert sum(trained) == 10_173_196 - 330_998 - 95_424
     assert file.info.geometry["spacing"][0] == pytest.approx(128 / 450)
+    assert (file.info.geometry["z_zero"], file.info.assumed) == (80, ("z_zero",))
 
 
 def test_what_does_not_fit_is_named(tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ from facepipe.cli.evaluate import evaluate
 from facepipe.cli.importing import DESCRIBABLE, import_weights
 from facepipe.cli.named import named_weights
 from facepipe.errors import WeightsError
+from facepipe.vrn.regressors import read_geometry
 from facepipe.weights import broken_weights, list_text, list_weights, listed, model_card, write_card
 
 
@@ -73,6 +74,11 @@ def show_command(name: str, write: bool) -> None:
     type=click.Choice(["running", "per-image"]),
     help="Statistics that a regressor normalises by: those of training, or each image's own.",
 )
+@click.option(
+    "--z-zero",
+    type=float,
+    help="Slice at which z = 0 in a regressor's volumes, where it was never published.",
+)
 def import_command(
     file: Path,
     name: str,
@@ -80,17 +86,23 @@ def import_command(
     describe: Path | None,
     out: Path | None,
     overwrite: bool,
+    z_zero: float | None,
     **usage: str | None,
 ) -> None:
     """Convert a checkpoint to facepipe's weights, without executing anything in it.
 
     FILE is a PyTorch checkpoint (a state dictionary or a pickled module, old format or new), safetensors, or
-    the unguided VRN as a Torch7 file (.t7). How a regressor is to be run (--input-range, --channel-order,
-    --batch-norm) is taken from the scripts published with its checkpoint, unless it is given.
+    the unguided VRN as a Torch7 file (.t7). Super-resolvers that facepipe does not know itself are taken over
+    if spandrel recognises them. How a regressor is to be run (--input-range, --channel-order, --batch-norm)
+    is taken from the scripts published with its checkpoint, unless it is given. Where z = 0 lies in its
+    volumes was published with none: what is assumed is printed, and --z-zero says otherwise.
     """
     given = {key: value for key, value in usage.items() if value is not None}
-    written = import_weights(file, name, kind, describe, out, overwrite=overwrite, usage=given)
+    written = import_weights(file, name, kind, describe, out, overwrite=overwrite, usage=given, z_zero=z_zero)
     info = written.info
     what = f"{info.architecture}{f' x{info.scale}' if info.scale else ''}"
     run = "".join(f", {key.replace('_', ' ')} {value}" for key, value in info.usage.items())
+    if info.kind == "regressor":
+        assumed = " (assumed)" if "z_zero" in info.assumed else ""
+        run += f", z_zero {read_geometry(written).z_zero:g}{assumed}"
     click.echo(f"{name}: {info.kind}, {what}{run}, {written.path}")

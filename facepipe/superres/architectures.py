@@ -39,6 +39,10 @@ ARCHITECTURES = (
 )
 
 
+FOREIGN = "spandrel"
+"""What weights files call every network that spandrel builds, not facepipe; trained elsewhere."""
+
+
 def get_architecture(name: str) -> Architecture:
     """Return the architecture of a name.
 

@@ -10,10 +10,13 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from facepipe.errors import WeightsError
 from facepipe.registry import unknown
 from facepipe.superres import compact, espcn
+from facepipe.superres.architectures import FOREIGN
 from facepipe.superres.base import SuperResolver
-from facepipe.weights import WeightsFile
+from facepipe.superres.resolver import build_network
+from facepipe.weights import Tensors, WeightsFile, WeightsInfo, check_shapes
 
 
 @dataclass(frozen=True)
@@ -54,7 +57,35 @@ def build_resolver(file: WeightsFile, device: str) -> SuperResolver:
     """Load the network of a weights file.
 
     Raises:
-        WeightsError: the file is damaged or does not fit its architecture.
+        WeightsError: the file is damaged or does not fit its architecture, or spandrel builds it and is not
+            installed.
         UsageError: the architecture is unknown, or the device does not exist.
     """
+    if file.info.architecture == FOREIGN:
+        from facepipe.superres.spandrel import ForeignResolver
+
+        return ForeignResolver(file.path, bool(file.info.arguments.get("restores_faces")), device)
     return get_builder(file.info.architecture).resolver(file, device)
+
+
+def check_fit(tensors: Tensors, info: WeightsInfo, name: str) -> None:
+    """Check that tensors are those of the network that a description says, see `weights.check_shapes`.
+
+    Args:
+        tensors: what there is.
+        info: of architecture, arguments and scale.
+        name: of the file, for messages.
+
+    Raises:
+        WeightsError: the architecture is unknown or has another scale or other arguments, or a tensor is
+            missing, too many or of another shape.
+    """
+    if info.architecture not in BUILDERS or info.scale != info.arguments.get("scale"):
+        raise WeightsError(
+            f"{name}: architecture {info.architecture!r} with {dict(info.arguments)} and scale {info.scale}: "
+            f"expected one of {', '.join(BUILDERS)} with that scale; it may need a newer facepipe"
+        )
+    with torch.device("meta"):
+        network = build_network(BUILDERS[info.architecture].network, info.arguments, name)
+    shapes = {key: tuple(value.shape) for key, value in network.state_dict().items()}
+    check_shapes(tensors, shapes, info.architecture, name)

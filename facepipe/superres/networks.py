@@ -10,12 +10,19 @@ from pathlib import Path
 
 from facepipe.conventions import NETWORK_PX
 from facepipe.errors import UsageError, WeightsError
-from facepipe.superres.architectures import ARCHITECTURES
+from facepipe.superres.architectures import ARCHITECTURES, FOREIGN
 from facepipe.superres.base import Method, SuperResolver
 from facepipe.weights import WeightsFile, is_weights, open_weights
 
 # Raised when the way from weights to images changes, so that old runs are not mixed with new ones.
 _REVISION = 1
+FOREIGN_REVISION = 1
+"""The same for networks that spandrel builds, imported ones and files."""
+
+
+def foreign_fits(low_px: int) -> bool:
+    """Whether a network of spandrel's fits: it does at any size below that of the network."""
+    return 1 <= low_px < NETWORK_PX
 
 
 @dataclass(frozen=True)
@@ -33,7 +40,7 @@ class WeightsMethod:
     def __post_init__(self) -> None:
         """Refuse weights that no code here can run."""
         info = self.file.info
-        known = [architecture.name for architecture in ARCHITECTURES]
+        known = [*(architecture.name for architecture in ARCHITECTURES), FOREIGN]
         if info.kind != "superres" or info.architecture not in known or info.scale is None:
             raise WeightsError(
                 f"{self.file.path}: kind {info.kind!r}, architecture {info.architecture!r}, scale "
@@ -41,21 +48,35 @@ class WeightsMethod:
             )
 
     def fits(self, low_px: int) -> bool:
-        """Only the size that its scale brings to network size."""
+        """Only the size that its scale brings to network size; one of spandrel's any size below that."""
+        return foreign_fits(low_px) if self._foreign else self.fits_exactly(low_px)
+
+    def fits_exactly(self, low_px: int) -> bool:
+        """Whether one run brings the size to network size."""
         return low_px * (self.file.info.scale or 0) == NETWORK_PX
+
+    @property
+    def _foreign(self) -> bool:
+        return self.file.info.architecture == FOREIGN
 
     def fingerprint(self, low_px: int) -> str:  # noqa: ARG002
         """A digest of the weights and the way they are used."""
-        parts = [self.file.info.architecture, _REVISION, self.file.identity]
+        revision = FOREIGN_REVISION if self._foreign else _REVISION
+        parts = [self.file.info.architecture, revision, self.file.identity]
         return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
 
     def build(self, low_px: int, device: str = "cpu") -> SuperResolver:
         """Return the loaded network, the same object for the same weights and device in one process.
 
         Raises:
-            WeightsError: the file is damaged or does not fit its architecture.
+            WeightsError: the file is damaged or does not fit its architecture, or spandrel builds it and is
+                not installed.
             UsageError: it does not fit the size, or the device does not exist.
         """
+        if self._foreign and not self.fits(low_px):
+            raise UsageError(
+                f"method {self.name!r} enlarges to {NETWORK_PX} px, and {low_px} px is not below it"
+            )
         if not self.fits(low_px):
             raise UsageError(
                 f"method {self.name!r} enlarges x{self.file.info.scale}: it does not bring {low_px} px "
@@ -74,6 +95,8 @@ def _built(fingerprint: str, file: WeightsFile, device: str) -> SuperResolver:  
 @dataclass(frozen=True)
 class WeightsFamily:
     """Weights of one network for several scales, of which the one that fits is used.
+
+    Where several do, the one that needs a single run, else the first.
 
     Attributes:
         name: the family's name.
@@ -101,10 +124,11 @@ class WeightsFamily:
         return self._member(low_px).build(low_px, device)
 
     def _member(self, low_px: int) -> WeightsMethod:
-        for member in self.members:
-            if member.fits(low_px):
-                return member
-        sizes = ", ".join(str(NETWORK_PX // (member.file.info.scale or 1)) for member in self.members)
+        fitting = [member for member in self.members if member.fits(low_px)]
+        if fitting:
+            return next((member for member in fitting if member.fits_exactly(low_px)), fitting[0])
+        below = [px for px in range(1, NETWORK_PX) if self.fits(px)]
+        sizes = f"all below {NETWORK_PX}" if len(below) == NETWORK_PX - 1 else ", ".join(map(str, below))
         raise UsageError(f"method {self.name!r} does not fit {low_px} px; it fits {sizes}")
 
 

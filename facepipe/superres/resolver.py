@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import ClassVar, Self, TypeVar
+from collections.abc import Callable, Mapping
+from typing import Any, ClassVar, Self, TypeVar
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
 from facepipe.conventions import NETWORK_PX
-from facepipe.errors import UsageError
+from facepipe.errors import UsageError, WeightsError
 from facepipe.inference import load_module, open_device
 from facepipe.weights import WeightsFile, load_tensors
 
@@ -67,6 +68,23 @@ def network_from(network_class: type[N], file: WeightsFile) -> N:
     Raises:
         WeightsError: the file is damaged or does not fit the architecture.
     """
-    network = network_class(**file.info.arguments)
+    network = build_network(network_class, file.info.arguments, str(file.path))
     load_module(network, load_tensors(file.path), str(file.path))
     return network
+
+
+def build_network(network_class: Callable[..., N], arguments: Mapping[str, Any], name: str) -> N:
+    """Build a network with initial weights.
+
+    Args:
+        network_class: which.
+        arguments: of its class, from a weights file.
+        name: of that file, for messages.
+
+    Raises:
+        WeightsError: the class takes other arguments.
+    """
+    try:
+        return network_class(**arguments)
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise WeightsError(f"{name}: its network cannot be built with {dict(arguments)} ({error})") from error

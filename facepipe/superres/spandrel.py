@@ -1,6 +1,6 @@
-"""Any weights file that spandrel recognises, as a super-resolver.
+"""Any weights that spandrel recognises, as a super-resolver: imported ones, and files named by their path.
 
-The file is read by facepipe's own readers, so nothing in it can run; spandrel tells the architecture from
+A file is read by facepipe's own readers, so nothing in it can run; spandrel tells the architecture from
 names and shapes. How an output reaches network size:
 
 - a super-resolver of scale 2 or more runs as often as needed, on its own output, to reach 128 px; what
@@ -27,14 +27,14 @@ from numpy.typing import NDArray
 from facepipe.conventions import NETWORK_PX
 from facepipe.errors import UsageError, WeightsError
 from facepipe.inference import open_device, run_batched
+from facepipe.superres.architectures import FOREIGN
 from facepipe.superres.base import SuperResolver
+from facepipe.superres.networks import FOREIGN_REVISION, foreign_fits
+from facepipe.superres.recognise import without_prefix
 from facepipe.superres.standin import import_spandrel
-from facepipe.weights import read_foreign
+from facepipe.weights import Tensors, WeightsInfo, is_weights, load_tensors, read_foreign
 
 FACE_RESTORER_PX = 512
-_PREFIXES = ("module.", "netG.")
-# Raised when the way from files to images changes, so that old runs are not mixed with new ones.
-_REVISION = 1
 
 
 @dataclass(frozen=True)
@@ -59,11 +59,12 @@ class ForeignNetwork:
 
     def fingerprint(self, low_px: int) -> str:  # noqa: ARG002
         """A digest of the weights and the way they are used."""
-        return hashlib.sha256(json.dumps([self.architecture, _REVISION, self.sha256]).encode()).hexdigest()
+        parts = [self.architecture, FOREIGN_REVISION, self.sha256]
+        return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
 
     def fits(self, low_px: int) -> bool:
         """Any size below that of the network."""
-        return 1 <= low_px < NETWORK_PX
+        return foreign_fits(low_px)
 
     def build(self, low_px: int, device: str = "cpu") -> SuperResolver:
         """Return the loaded network, the same object for the same file and device in one process.
@@ -79,7 +80,7 @@ class ForeignNetwork:
 
 @functools.lru_cache(maxsize=4)
 def _built(network: ForeignNetwork, device: str) -> SuperResolver:
-    return ForeignResolver(network, device)
+    return ForeignResolver(network.path, network.restores_faces, device)
 
 
 def open_foreign(name: str, path: Path) -> ForeignNetwork:
@@ -102,34 +103,67 @@ def open_foreign(name: str, path: Path) -> ForeignNetwork:
 
 @functools.lru_cache(maxsize=16)
 def _opened(name: str, path: Path, size: int, mtime_ns: int) -> ForeignNetwork:  # noqa: ARG001
-    descriptor = _load(path)
-    restores_faces = descriptor.purpose == "FaceSR"
+    descriptor = _load(read_foreign(path), str(path))
+    with path.open("rb") as stream:
+        digest = hashlib.file_digest(stream, "sha256").hexdigest()
+    return ForeignNetwork(
+        name, path, digest, descriptor.architecture.name, descriptor.scale, _restores_faces(descriptor)
+    )
+
+
+def recognise_foreign(tensors: Tensors, name: str) -> tuple[dict[str, NDArray[Any]], WeightsInfo]:
+    """Recognise whatever spandrel does.
+
+    Args:
+        tensors: by name.
+        name: for messages.
+
+    Returns:
+        The tensors without a prefix that all of them have, and their description.
+
+    Raises:
+        WeightsError: it is no network that restores RGB images to a larger size, or spandrel is not
+            installed.
+    """
+    bare = without_prefix(tensors)
+    descriptor = _load(bare, name)
+    info = WeightsInfo(
+        name=name,
+        kind="superres",
+        architecture=FOREIGN,
+        arguments={
+            "network": descriptor.architecture.name,
+            "restores_faces": _restores_faces(descriptor),
+        },
+        scale=descriptor.scale,
+        colour="RGB in 0..1",
+    )
+    return bare, info
+
+
+def _restores_faces(descriptor: Any) -> bool:
+    return bool(descriptor.purpose == "FaceSR")
+
+
+def _load(tensors: Tensors, name: str) -> Any:
+    """Spandrel's descriptor of a network from RGB to RGB that enlarges images or restores faces."""
+    state = {key: torch.from_numpy(np.array(value)) for key, value in without_prefix(tensors).items()}
+    spandrel = import_spandrel()
+    try:
+        descriptor = spandrel.ModelLoader().load_from_state_dict(state)
+    except spandrel.UnsupportedModelError as error:
+        raise WeightsError(f"{name}: spandrel knows no architecture with these tensors") from error
+    except (RuntimeError, KeyError, ValueError, IndexError, AssertionError, TypeError) as error:
+        raise WeightsError(f"{name}: its tensors do not fit their architecture ({error})") from error
+    if not isinstance(descriptor, spandrel.ImageModelDescriptor):
+        raise WeightsError(f"{name}: a {descriptor.architecture.name}, which does not take one image alone")
     channels = (descriptor.input_channels, descriptor.output_channels)
-    if channels != (3, 3) or not (descriptor.scale > 1 or restores_faces):
+    if channels != (3, 3) or not (descriptor.scale > 1 or _restores_faces(descriptor)):
         raise WeightsError(
-            f"{path}: a {descriptor.architecture.name} of scale {descriptor.scale} with {channels[0]} input "
+            f"{name}: a {descriptor.architecture.name} of scale {descriptor.scale} with {channels[0]} input "
             f"and {channels[1]} output channels; needed is a network of scale 2 or more, or a face "
             "restorer, from RGB to RGB"
         )
-    with path.open("rb") as stream:
-        digest = hashlib.file_digest(stream, "sha256").hexdigest()
-    return ForeignNetwork(name, path, digest, descriptor.architecture.name, descriptor.scale, restores_faces)
-
-
-def _load(path: Path) -> Any:
-    tensors = {key: torch.from_numpy(value) for key, value in read_foreign(path).items()}
-    for prefix in _PREFIXES:
-        if all(key.startswith(prefix) for key in tensors):
-            tensors = {key.removeprefix(prefix): value for key, value in tensors.items()}
-    spandrel = import_spandrel()
-    try:
-        descriptor = spandrel.ModelLoader().load_from_state_dict(tensors)
-    except spandrel.UnsupportedModelError as error:
-        raise WeightsError(f"{path}: spandrel knows no architecture with these tensors") from error
-    except (RuntimeError, KeyError, ValueError, IndexError, AssertionError, TypeError) as error:
-        raise WeightsError(f"{path}: its tensors do not fit their architecture ({error})") from error
-    if not isinstance(descriptor, spandrel.ImageModelDescriptor):
-        raise WeightsError(f"{path}: a {descriptor.architecture.name}, which does not take one image alone")
     return descriptor.float().eval()
 
 
@@ -137,19 +171,25 @@ class ForeignResolver:
     """A loaded network of spandrel.
 
     Args:
-        network: the file.
+        path: facepipe's own weights of architecture 'spandrel', or a file of another program.
+        restores_faces: whether it is a face restorer.
         device: a torch device.
+
+    Raises:
+        WeightsError: the file is no longer usable, or spandrel is not installed.
+        UsageError: the device does not exist.
     """
 
-    def __init__(self, network: ForeignNetwork, device: str = "cpu") -> None:
-        self._file = network
-        self._device_name = device
+    def __init__(self, path: Path, restores_faces: bool, device: str = "cpu") -> None:
+        self._arguments = path, restores_faces, device
+        self._restores_faces = restores_faces
         self._device = open_device(device)
-        self._descriptor = _load(network.path).to(self._device)
+        tensors = load_tensors(path) if is_weights(path) else read_foreign(path)
+        self._descriptor = _load(tensors, str(path)).to(self._device)
 
-    def __reduce__(self) -> tuple[type[ForeignResolver], tuple[ForeignNetwork, str]]:
+    def __reduce__(self) -> tuple[type[ForeignResolver], tuple[Path, bool, str]]:
         """Pickle as the file to load: processes load their own weights."""
-        return ForeignResolver, (self._file, self._device_name)
+        return ForeignResolver, self._arguments
 
     def __call__(self, lowres: NDArray[np.uint8]) -> NDArray[np.uint8]:
         """Restore uint8 RGB (N, h, h, 3) to uint8 RGB (N, 128, 128, 3)."""
@@ -159,7 +199,7 @@ class ForeignResolver:
         return restored
 
     def _restore(self, image: NDArray[np.uint8]) -> NDArray[np.uint8]:
-        if self._file.restores_faces:
+        if self._restores_faces:
             side = (FACE_RESTORER_PX, FACE_RESTORER_PX)
             image = np.asarray(cv2.resize(image, side, interpolation=cv2.INTER_CUBIC), np.uint8)
         pixels = image.transpose(2, 0, 1)[None].astype(np.float32) / 255

@@ -11,7 +11,7 @@ from torch import nn
 from facepipe.errors import WeightsError
 from facepipe.vrn.hourglass import HourglassNetwork
 from facepipe.vrn.published import ThirdsNetwork, VrnNetwork
-from facepipe.weights import Tensors
+from facepipe.weights import Tensors, check_shapes
 
 NETWORKS: dict[str, type[nn.Module]] = {
     "hourglass": HourglassNetwork,
@@ -39,24 +39,14 @@ def build_network(architecture: str, arguments: Mapping[str, Any]) -> nn.Module:
 
 
 def check_fit(tensors: Tensors, architecture: str, arguments: Mapping[str, Any], name: str) -> None:
-    """Check that tensors are a network's, each of them once and of its shape.
-
-    Counters of batches, which old checkpoints lack, may be missing.
+    """Check that tensors are a network's, each of them once and of its shape, see `weights.check_shapes`.
 
     Raises:
-        WeightsError: one is missing, too many or of another shape.
+        WeightsError: one is missing, too many or of another shape, or the network takes other arguments.
     """
     with torch.device("meta"):
         expected = {
             key: tuple(value.shape)
             for key, value in build_network(architecture, arguments).state_dict().items()
         }
-    needed = {key for key in expected if not key.endswith("num_batches_tracked")}
-    for key in sorted(needed - tensors.keys())[:1]:
-        raise WeightsError(f"{name}: it has no tensor for {key} of architecture {architecture!r}")
-    for key, tensor in tensors.items():
-        if tensor.shape != expected.get(key):
-            raise WeightsError(
-                f"{name}: a tensor of shape {tensor.shape} for {key}, where architecture {architecture!r} "
-                f"has {expected.get(key, 'none')}"
-            )
+    check_shapes(tensors, expected, architecture, name)

@@ -1,12 +1,14 @@
-"""Telling from names and shapes of tensors which regressor they belong to. Needs no torch."""
+"""Telling from names and shapes of tensors which regressor they belong to."""
 
 from __future__ import annotations
 
 import re
-from dataclasses import asdict
+from dataclasses import asdict, replace
 
-from facepipe.conventions import NETWORK_PX, VolumeGeometry
+from facepipe.conventions import VOLUME_DEPTH
 from facepipe.errors import WeightsError
+from facepipe.vrn.architectures import trainable
+from facepipe.vrn.networks import check_fit
 from facepipe.weights import Tensors, WeightsInfo
 
 # Checkpoints of earlier training runs abbreviate every name.
@@ -31,11 +33,14 @@ _ABBREVIATED = (
 def recognise_regressor(tensors: Tensors, name: str) -> tuple[dict, WeightsInfo] | None:
     """Recognise an hourglass network, under its own names or the abbreviated ones.
 
+    A bare state dictionary does not say where its volumes lie: as those of `facepipe train vrn`, is assumed.
+
     Returns:
         The tensors under the network's own names, and their description; None if it is another network.
 
     Raises:
-        WeightsError: the names are those of an hourglass network, and shapes are not.
+        WeightsError: the names are those of an hourglass network, and a tensor is missing, unknown or of
+            another shape.
     """
     if "o.0.weight" in tensors and "h.0.up.n1.weight" in tensors:
         tensors = {_full_name(key): value for key, value in tensors.items()}
@@ -47,13 +52,19 @@ def recognise_regressor(tensors: Tensors, name: str) -> tuple[dict, WeightsInfo]
     if len(shape) != 4 or shape[2:] != (1, 1) or not 1 <= deepest <= 5:
         raise WeightsError(f"{name}: an hourglass network whose prediction has shape {shape}")
     slices, channels = (int(size) for size in shape[:2])
+    arguments = {"channels": channels, "stages": stages, "depth": deepest, "slices": slices}
+    check_fit(tensors, "hourglass", arguments, name)
+    geometry = trainable("compact").geometry
+    # Of volumes with fewer slices the same share lies before the origin.
+    geometry = replace(geometry, depth=slices, z_zero=geometry.z_zero * slices / VOLUME_DEPTH)
     info = WeightsInfo(
         name=name,
         kind="regressor",
         architecture="hourglass",
-        arguments={"channels": channels, "stages": stages, "depth": deepest, "slices": slices},
+        arguments=arguments,
         colour="RGB scaled to -1..1",
-        geometry=asdict(VolumeGeometry(size=NETWORK_PX, depth=slices)),
+        geometry=asdict(geometry),
+        assumed=("z_zero",),
     )
     return dict(tensors), info
 

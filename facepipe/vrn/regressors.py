@@ -8,9 +8,11 @@ from __future__ import annotations
 import functools
 import hashlib
 import json
-from collections.abc import Iterable
-from dataclasses import asdict, dataclass
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
+from typing import Any
 
 from facepipe.conventions import VolumeGeometry
 from facepipe.errors import UsageError, WeightsError
@@ -112,12 +114,25 @@ def open_regressor(name_or_file: str) -> WeightsRegressor:
 
 
 def _regressor(name: str, file: WeightsFile) -> WeightsRegressor:
-    if file.info.architecture not in ARCHITECTURES:
-        raise WeightsError(
-            f"{file.path}: architecture {file.info.architecture!r} is none of {', '.join(ARCHITECTURES)}; "
-            "it may need a newer facepipe"
-        )
+    check_architecture(file.info.architecture, str(file.path))
     return WeightsRegressor(name, file, read_geometry(file))
+
+
+def check_architecture(architecture: str, name: str) -> None:
+    """Refuse weights that no code here can run.
+
+    Args:
+        architecture: of a regressor.
+        name: of its file, for messages.
+
+    Raises:
+        WeightsError: it is none of `ARCHITECTURES`.
+    """
+    if architecture not in ARCHITECTURES:
+        raise WeightsError(
+            f"{name}: architecture {architecture!r} is none of {', '.join(ARCHITECTURES)}; it may need a "
+            "newer facepipe"
+        )
 
 
 def known_regressors() -> list[str]:
@@ -150,12 +165,42 @@ def read_geometry(file: WeightsFile) -> VolumeGeometry:
     Raises:
         WeightsError: their description has none, or an absurd one.
     """
-    values = dict(file.info.geometry or {})
-    try:
-        values["spacing"] = tuple(float(value) for value in values["spacing"])
-        geometry = VolumeGeometry(**values)
-    except (KeyError, TypeError, ValueError) as error:
-        raise WeightsError(f"{file.path}: a regressor whose description has no volume geometry") from error
-    if len(geometry.spacing) != 3 or not 1 <= geometry.size <= 1024 or not 1 <= geometry.depth <= 4096:
-        raise WeightsError(f"{file.path}: absurd volume geometry {geometry}")
-    return geometry
+    return parse_geometry(file.info.geometry or {}, str(file.path))
+
+
+def parse_geometry(values: Mapping[str, Any], name: str) -> VolumeGeometry:
+    """A volume geometry from its fields, `spacing` and any others.
+
+    Args:
+        values: of `VolumeGeometry`.
+        name: of the file, for messages.
+
+    Raises:
+        WeightsError: a field is missing, unknown or absurd; the message names it.
+    """
+    known = [field.name for field in fields(VolumeGeometry)]
+    for key in values.keys() - known:
+        raise WeightsError(f"{name}: a volume geometry with {key!r}, which is none of {', '.join(known)}")
+    if "spacing" not in values:
+        raise WeightsError(f"{name}: a regressor's volume geometry is needed, with a spacing at least")
+    spacing = values["spacing"]
+    right = {
+        "size": _whole_up_to(values.get("size", 1), 1024),
+        "depth": _whole_up_to(values.get("depth", 1), 4096),
+        "spacing": isinstance(spacing, list | tuple)
+        and len(spacing) == 3
+        and all(_finite(value) and value > 0 for value in spacing),
+        "z_zero": _finite(values.get("z_zero", 0)),
+    }
+    for key, is_right in right.items():
+        if not is_right:
+            raise WeightsError(f"{name}: a volume geometry with the absurd {key} {values[key]!r}")
+    return VolumeGeometry(**{**values, "spacing": tuple(float(value) for value in spacing)})
+
+
+def _whole_up_to(value: Any, most: int) -> bool:
+    return type(value) is int and 1 <= value <= most
+
+
+def _finite(value: Any) -> bool:
+    return type(value) in (int, float) and math.isfinite(value)

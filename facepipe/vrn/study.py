@@ -13,8 +13,8 @@ from dataclasses import asdict
 
 import numpy as np
 
+from facepipe.conventions import VolumeGeometry
 from facepipe.errors import WeightsError
-from facepipe.vrn.architectures import trainable
 from facepipe.vrn.networks import check_fit
 from facepipe.vrn.usage import Usage
 from facepipe.weights import Tensors, WeightsInfo
@@ -38,6 +38,10 @@ _RENAMED = (
     (r"^lin2\.(\d+)\.", r"stages.\1.carry_features."),
     (r"^jointstochan\.(\d+)\.", r"stages.\1.carry_volume."),
 )
+
+STUDY_GEOMETRY = VolumeGeometry(spacing=(128 / 450, 1.0, 1.0), z_zero=80.0)
+"""Slices are pixels of images of 450 px, of which the network saw 128; where z = 0 lies was never published:
+where most regressors trained here have it is assumed."""
 
 LANDMARK_MAPS = 68
 _LANDMARK_BRANCH = ("res_lands.", "lands_conv.0.", "lands_lin.")
@@ -81,9 +85,11 @@ def recognise_study(tensors: Tensors, name: str) -> tuple[dict, WeightsInfo] | N
     if handed_on not in ({}, expected):
         raise WeightsError(f"{name}: what the last stage hands on has shapes {handed_on}, not {expected}")
     check_fit(kept, "thirds", arguments, name)
-    geometry = asdict(trainable("hourglass-128").geometry) | {"depth": slices}
+    geometry = asdict(STUDY_GEOMETRY) | {"depth": slices}
     usage = Usage("128ths", "bgr").described()
-    return kept, WeightsInfo(name, "regressor", "thirds", arguments, geometry=geometry, usage=usage)
+    return kept, WeightsInfo(
+        name, "regressor", "thirds", arguments, geometry=geometry, usage=usage, assumed=("z_zero",)
+    )
 
 
 def _bare(keys: Iterable[str]) -> set[str]:

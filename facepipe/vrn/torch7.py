@@ -57,7 +57,7 @@ def recognise_torch7(root: Any, name: str) -> tuple[dict[str, NDArray[np.float32
     usage = Usage("0..1", "rgb", "per-image" if tree.training else "running", "corners")
     geometry = asdict(VRN_GEOMETRY) | {"depth": arguments["slices"]}
     return tree.tensors, WeightsInfo(
-        name, "regressor", "vrn", arguments, geometry=geometry, usage=usage.described()
+        name, "regressor", "vrn", arguments, geometry=geometry, usage=usage.described(), assumed=("z_zero",)
     )
 
 

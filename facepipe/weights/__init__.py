@@ -6,6 +6,7 @@ Nothing here needs torch: tensors are numpy arrays.
 from facepipe.weights.card import CURVE, model_card, sparkline, write_card
 from facepipe.weights.figures import COMMANDS, telling_figures
 from facepipe.weights.files import Tensors, WeightsFile, is_weights, load_tensors, open_weights, save_weights
+from facepipe.weights.fit import check_shapes
 from facepipe.weights.foreign import read_foreign
 from facepipe.weights.info import WeightsInfo, check_name
 from facepipe.weights.listing import Listed, count_parameters, list_text, listed
@@ -28,6 +29,7 @@ __all__ = [
     "WeightsInfo",
     "broken_weights",
     "check_name",
+    "check_shapes",
     "count_parameters",
     "find_weights",
     "imported_folder",

@@ -8,6 +8,7 @@ from typing import Any
 
 from facepipe.weights.figures import COLUMNS, COMMANDS, MEANINGS, figure_tables, figure_text
 from facepipe.weights.files import WeightsFile
+from facepipe.weights.info import WeightsInfo
 
 CURVE = "loss_curve"
 """Key in `WeightsInfo.training` of the losses of a training, evenly spaced; a card draws them."""
@@ -24,10 +25,11 @@ def model_card(file: WeightsFile) -> str:
         "Enlargement": f"x{info.scale}" if info.scale else "",
         "Degradation it was trained on": f"`{info.degradation}`" if info.degradation else "",
         "Colour": info.colour,
-        "Volume geometry": _call(info.geometry or {}),
+        "Volume geometry": _call(_geometry(info)),
         "Run with": figure_text({key.replace("_", " "): value for key, value in info.usage.items()}),
         "Licence": info.licence,
         "Source": info.source,
+        "Imported from": _origin(info.origin),
         "Trained": "" if info.trained else "no: random values, never part of `all`",
         "File": f"`{file.path.name}`, {file.path.stat().st_size:,} bytes",
         "sha256": f"`{file.sha256}`",
@@ -92,6 +94,17 @@ def _measured(figures: Mapping[str, Any]) -> list[str]:
         lines += ["", "Measured by", ""]
         lines += [f"- {figure_text(title)}: `{command}`" for title, command in commands.items()]
     return lines
+
+
+def _geometry(info: WeightsInfo) -> dict[str, Any]:
+    return {
+        key: f"{figure_text(value)} (assumed)" if key in info.assumed else value
+        for key, value in (info.geometry or {}).items()
+    }
+
+
+def _origin(origin: Mapping[str, Any]) -> str:
+    return f"`{origin.get('file', '')}`, sha256 `{origin.get('sha256', '')}`" if origin else ""
 
 
 def _call(arguments: Mapping[str, Any]) -> str:

@@ -16,8 +16,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from safetensors import SafetensorError
-from safetensors.numpy import load as load_safetensors
+from safetensors import SafetensorError, deserialize
 from safetensors.numpy import save as save_safetensors
 
 from facepipe.errors import WeightsError
@@ -26,10 +25,19 @@ from facepipe.weights.info import WeightsInfo, parse_info
 
 Tensors = Mapping[str, NDArray[Any]]
 
+_DTYPES = {
+    "F64": "<f8", "F32": "<f4", "F16": "<f2", "BF16": "<u2", "C64": "<c8", "BOOL": "|b1",
+    "I64": "<i8", "I32": "<i4", "I16": "<i2", "I8": "|i1",
+    "U64": "<u8", "U32": "<u4", "U16": "<u2", "U8": "|u1",
+}  # fmt: skip
+"""Types of safetensors that become arrays; the bits of bfloat16 are read as integers first."""
+
 MAX_HEADER_BYTES = 16 * 1024 * 1024
 MAX_FILE_BYTES = 8 * 1024**3
 _INFO_KEY = "facepipe"
 _DIGEST_KEY = "tensors_sha256"
+_OMITTED = ("usage", "assumed", "origin")
+"""Fields that are written where they say something: facepipe of before them reads the other files too."""
 _IDENTITY_FIELDS = ("kind", "architecture", "arguments", "scale", "geometry", "usage")
 """What of a description has a part in a network's output. All else is about it: its name, licence and source,
 what it was trained on, how good it was found to be."""
@@ -154,16 +162,17 @@ def _data_bytes(path: Path, header: Mapping[str, Any]) -> int:
 
 
 def load_tensors(path: Path) -> dict[str, NDArray[Any]]:
-    """Read and verify the tensors of a weights file.
+    """Read and verify the tensors of a weights file, or of any safetensors. bfloat16 becomes float32.
 
     Raises:
-        WeightsError: it is missing or damaged, or its digest does not match.
+        WeightsError: it is missing or damaged, its digest does not match, or a tensor is of a type that numpy
+            has not.
     """
     try:
         size = path.stat().st_size
         if size > MAX_FILE_BYTES:
             raise WeightsError(f"{path}: {size} bytes, at most {MAX_FILE_BYTES} are read")
-        tensors = dict(load_safetensors(path.read_bytes()))
+        tensors = {name: _array(path, name, entry) for name, entry in deserialize(path.read_bytes())}
     except OSError as error:
         raise WeightsError(f"{path}: cannot be read ({error.strerror or error})") from error
     except (SafetensorError, KeyError, ValueError, TypeError) as error:
@@ -174,6 +183,20 @@ def load_tensors(path: Path) -> dict[str, NDArray[Any]]:
             f"{path}: damaged, its tensors do not match their digest; import or install it anew"
         )
     return tensors
+
+
+def _array(path: Path, name: str, entry: Mapping[str, Any]) -> NDArray[Any]:
+    if entry["dtype"] not in _DTYPES:
+        raise WeightsError(
+            f"{path}: tensor {name!r} is of type {entry['dtype']}, which is not read here; save it as float32"
+        )
+    array = np.frombuffer(entry["data"], _DTYPES[entry["dtype"]]).reshape(entry["shape"])
+    return from_bfloat16(array) if entry["dtype"] == "BF16" else array
+
+
+def from_bfloat16(bits: NDArray[np.uint16]) -> NDArray[np.float32]:
+    """Float32 values of bfloat16 bits: they are the upper half."""
+    return (bits.astype(np.uint32) << 16).view(np.float32)
 
 
 def tensors_sha256(tensors: Tensors) -> str:
@@ -190,8 +213,9 @@ def save_weights(path: Path, tensors: Tensors, info: WeightsInfo) -> WeightsFile
     """Write a weights file under a temporary name and rename it; equal input gives equal bytes."""
     arrays = {name: np.ascontiguousarray(tensors[name]) for name in sorted(tensors)}
     described = asdict(info)
-    if not info.usage:  # facepipe of before this field reads the file too
-        del described["usage"]
+    for key in _OMITTED:
+        if not described[key]:
+            del described[key]
     metadata = {
         _INFO_KEY: json.dumps(described, sort_keys=True, ensure_ascii=False),
         _DIGEST_KEY: tensors_sha256(arrays),

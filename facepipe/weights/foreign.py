@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from facepipe.errors import WeightsError
-from facepipe.weights.files import load_tensors
+from facepipe.weights.files import from_bfloat16, load_tensors
 from facepipe.weights.pickles import read_pickle
 from facepipe.weights.records import Record, StorageRef, TensorRef
 
@@ -210,4 +210,4 @@ class _Materialiser:
                 flat[tensor.offset :], tensor.size, strides, writeable=False
             )
         array = np.array(flat, order="C")
-        return (array.astype(np.uint32) << 16).view(np.float32) if brain else array
+        return from_bfloat16(array) if brain else array

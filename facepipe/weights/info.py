@@ -32,6 +32,8 @@ class WeightsInfo:
         colour: how colour is handled, in the words of the architecture's module.
         geometry: for a regressor, the fields of `conventions.VolumeGeometry` of its volumes.
         usage: how a regressor is run where that differs from what facepipe trains, see `vrn.usage`.
+        assumed: fields of the geometry that were never published with the network, so that they are a guess.
+        origin: of imported weights: name and sha256 of the file that they were taken from.
         licence: SPDX identifier or a sentence.
         source: where the weights come from.
         training: command, seed, seconds, data and whatever else describes the training.
@@ -48,6 +50,8 @@ class WeightsInfo:
     colour: str = ""
     geometry: Mapping[str, Any] | None = None
     usage: Mapping[str, Any] = field(default_factory=dict)
+    assumed: tuple[str, ...] = ()
+    origin: Mapping[str, Any] = field(default_factory=dict)
     licence: str = ""
     source: str = ""
     training: Mapping[str, Any] = field(default_factory=dict)
@@ -71,9 +75,12 @@ def parse_info(path: Path, text: str) -> WeightsInfo:
     known = {entry.name for entry in fields(WeightsInfo)}
     if not isinstance(values, dict) or not {"name", "kind", "architecture"} <= values.keys() <= known:
         raise WeightsError(f"{path}: its facepipe description is incomplete or of a newer version")
-    info = WeightsInfo(**values)
+    assumed = values.get("assumed", [])
+    if not isinstance(assumed, list) or not all(isinstance(key, str) for key in assumed):
+        raise WeightsError(f"{path}: its facepipe description has values of a wrong type")
+    info = WeightsInfo(**values | {"assumed": tuple(assumed)})
     texts = (info.name, info.architecture, info.degradation, info.colour, info.licence, info.source)
-    tables = (info.arguments, info.usage, info.training, info.figures, info.geometry or {})
+    tables = (info.arguments, info.usage, info.origin, info.training, info.figures, info.geometry or {})
     scale_ok = info.scale is None or (type(info.scale) is int and 1 <= info.scale <= 64)
     if (
         info.kind not in get_args(Kind)
