@@ -36,10 +36,14 @@ IDENTITY_FIELDS = (
 """The fields that determine a run's tables; the others only say how the work is done."""
 
 
+MAX_TIMEOUT_S = 1e6
+"""Longest limit of a unit, 12 days: timers take no more than `threading.TIMEOUT_MAX`."""
+
+
 class BenchConfig(BaseModel):
     """Everything that `facepipe bench` can be told. Unknown keys are errors."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     dataset: str = Field("sample", description="Folder of a data set, or 'sample' for the shipped faces.")
     out: Path | None = Field(
@@ -82,14 +86,15 @@ class BenchConfig(BaseModel):
     workers: int | None = Field(None, ge=1, description="Local worker processes; default: all cores.")
     shard_size: int = Field(16, ge=1, le=256, description="Samples in a shard.")
     keep: Literal["all", "scores"] = Field("all", description="Keep arrays, or only tables.")
-    disk_gb: float = Field(50.0, gt=0, description="Disk that arrays may take at a time, GB.")
+    disk_gb: float = Field(50.0, gt=0, le=1e9, description="Disk that arrays may take at a time, GB.")
     unit_timeout_s: float | None = Field(
         None,
         ge=1,
+        le=MAX_TIMEOUT_S,
         description="Longest time for a unit, then its worker is restarted; default: 300 s + 120 s a sample.",
     )
     worker_memory_gb: float | None = Field(
-        None, gt=0, description="Memory of a local worker, GB; default: its share of the machine."
+        None, gt=0, le=1e6, description="Memory of a local worker, GB; default: its share of the machine."
     )
 
     @field_validator("degradations", "low_px", "methods", "regressors", "subsets", mode="before")

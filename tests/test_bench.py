@@ -240,6 +240,10 @@ class TestBadInput:
             (("--limit", "0"), "limit"),
             (("--config", "missing.yaml"), "missing.yaml"),
             (("--cluster", "somewhere"), "tcp://"),
+            (("--cluster", "slrum", "--dry-run"), "cluster 'slrum': expected"),
+            (("--cluster", "slurm", "--dry-run"), "--cluster-config"),
+            (("--dataset", "sample", "--kind", "photos"), "--kind photos with --dataset sample"),
+            (("--disk-gb", "inf"), "--disk-gb: expected a finite number"),
         ],
     )
     def test_wrong_usage_is_said_before_anything_starts(

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import inspect
+import threading
 from pathlib import Path
 
 import pytest
 
-from facepipe.config import BenchConfig, make_config
+from facepipe.config import MAX_TIMEOUT_S, BenchConfig, make_config
 from facepipe.errors import UsageError
 from facepipe.surveil.config import SurveilConfig
 from facepipe.validation import read_config_file, validated
@@ -41,6 +42,13 @@ def test_every_wrong_value_is_named() -> None:
         ("max_yaw_deg", 0, "expected more than 0, got 0"),
         ("shard_size", 257, "expected 256 or less, got 257"),
         ("disk_gb", "much", "expected a number, got 'much'"),
+        ("disk_gb", float("inf"), "expected a finite number, got inf"),
+        ("disk_gb", 1e300, "expected 1e+09 or less, got 1e+300"),
+        ("worker_memory_gb", float("inf"), "expected a finite number, got inf"),
+        ("worker_memory_gb", 1e300, "expected 1e+06 or less, got 1e+300"),
+        ("unit_timeout_s", float("inf"), "expected a finite number, got inf"),
+        ("unit_timeout_s", 1e10, "expected 1e+06 or less, got 10000000000.0"),
+        ("min_yaw_deg", float("nan"), "expected a finite number, got nan"),
         ("crop", "head", "expected 'full', 'face' or 'landmarks', got 'head'"),
         ("out", 3, "expected a path, got 3"),
         ("dataset", 3, "expected text, got 3"),
@@ -53,6 +61,10 @@ def test_wrong_values_are_told_what_was_expected(key: str, value: object, expect
         with pytest.raises(UsageError) as caught:
             validated(BenchConfig, {key: value}, "run.yaml", given)
         assert str(caught.value) == f"{place}: {expected}"
+
+
+def test_the_longest_time_limit_is_one_that_timers_take() -> None:
+    assert MAX_TIMEOUT_S < threading.TIMEOUT_MAX
 
 
 def test_what_is_missing_and_contradicts_is_named_once_with_its_place() -> None:

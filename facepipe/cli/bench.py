@@ -22,7 +22,10 @@ def bench(config_file: Path | None, dry_run: bool, **options: Any) -> None:
     Options on the command line win over those of --config. The same command continues a run that was
     interrupted, and does only what is missing.
     """
+    from facepipe.cluster import check_cluster
+
     config = config_from(BenchConfig, config_file, options)
+    check_cluster(config.cluster, config.cluster_config)
     if dry_run:
         from facepipe.estimate import estimate
 
@@ -33,12 +36,11 @@ def bench(config_file: Path | None, dry_run: bool, **options: Any) -> None:
 
 def _run(config: BenchConfig) -> None:
     from facepipe import runner
-    from facepipe.cluster import check_cluster, open_cluster
+    from facepipe.cluster import open_cluster
     from facepipe.plan import STAGES
     from facepipe.progress import progress
     from facepipe.store import RunStore
 
-    check_cluster(config.cluster, config.cluster_config)
     where = (config.cluster, config.workers, config.cluster_config, config.worker_memory_gb)
     with RunStore(config.folder).lock():
         store = runner.prepare(config)
@@ -129,7 +131,7 @@ def status(run: Path, verify: bool) -> None:
 @click.command()
 @click.argument("run", type=click.Path(path_type=Path))
 def clean(run: Path) -> None:
-    """Delete a run's arrays and parts; tables and report stay.
+    """Delete a run's arrays and parts; tables and report stay, also when the run is repeated.
 
     A run that is not complete starts its stages again.
     """

@@ -19,7 +19,7 @@ class Limits(BaseModel):
     for them. At least one stays, since a run may not change the kind of device it computes on.
     """
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     minimum: int = Field(1, ge=1)
     maximum: int = Field(1, ge=1)
@@ -35,7 +35,7 @@ class SlurmGroup(Limits):
     """Jobs of one kind; the limits count jobs."""
 
     workers_per_job: int = Field(1, ge=1, description="Worker processes of one thread in a job.")
-    memory_gb: float = Field(4.0, gt=0, description="Memory of a job, GB.")
+    memory_gb: float = Field(4.0, gt=0, le=1e6, description="Memory of a job, GB.")
     walltime: str = Field("04:00:00", pattern=r"^(\d+-)?\d{1,2}(:\d{2}){1,2}$")
     partition: str | None = None
     account: str | None = None
@@ -44,10 +44,12 @@ class SlurmGroup(Limits):
 
 
 class _ClusterFile(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
-    wait_minutes: float = Field(60.0, gt=0, description="How long to wait for the first workers.")
-    idle_minutes: float = Field(5.0, ge=0, description="Workers above the minimum leave when idle so long.")
+    wait_minutes: float = Field(60.0, gt=0, le=1e5, description="How long to wait for the first workers.")
+    idle_minutes: float = Field(
+        5.0, ge=0, le=1e5, description="Workers above the minimum leave if idle so long."
+    )
 
 
 class SlurmFile(_ClusterFile):
