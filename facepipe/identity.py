@@ -14,6 +14,7 @@ from facepipe.datasets.base import SampleRef
 from facepipe.detect import open_detector
 from facepipe.errors import RunConflictError
 from facepipe.plan import RunSpec
+from facepipe.stages import REVISION
 from facepipe.superres.methods import get_method
 from facepipe.vrn.regressors import get_regressor
 
@@ -35,6 +36,7 @@ def identity_of(config: BenchConfig, spec: RunSpec, refs: Sequence[SampleRef]) -
         "truth": spec.dataset.truth_source().fingerprint,
         "files": digest([[ref.sample_id, ref.size_bytes] for ref in refs]),
         "facepipe": __version__,
+        "revision": REVISION,
     }
 
 
@@ -84,6 +86,8 @@ def _difference(key: str, before: Any, after: Any) -> str:
     if key == "weights":
         changed = sorted(name for name in before.keys() & after.keys() if before[name] != after[name])
         return f"weights of {', '.join(changed)} changed" if changed else ""
+    if key == "revision":
+        return "facepipe: this version computes some figures differently than the one that began the run"
     return f"{key}: {_short(before)} -> {_short(after)}"
 
 

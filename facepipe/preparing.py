@@ -20,6 +20,7 @@ from facepipe.datasets.catalog import open_dataset
 from facepipe.errors import RunConflictError, UsageError
 from facepipe.files import file_digest
 from facepipe.identity import check_same, identity_of
+from facepipe.metrics import alignment
 from facepipe.plan import RunSpec
 from facepipe.store import RunStore
 from facepipe.superres.methods import resolve_methods
@@ -101,6 +102,7 @@ def prepare(config: BenchConfig) -> RunStore:
             "identity": identity,
             "dataset": spec.dataset.name,
             "truth": source.description,
+            "alignment": alignment.described(),
             "methods": list(spec.methods),
             "regressors": list(spec.regressors),
             "counts": {"candidates": len(refs)},

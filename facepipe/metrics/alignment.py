@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Any
 
 import numba
 import numpy as np
@@ -26,6 +27,16 @@ OUTLIER_MEDIANS = 3.0
 
 FIRST_DAMPING = 1e-3
 """Of the first step of a level (Levenberg and Marquardt), relative to the system's diagonal."""
+
+
+def described() -> dict[str, Any]:
+    """How `nme_icp` is aligned, as plain JSON values for run.json; the tolerance is in reference pixels."""
+    return {
+        "method": "damped point-to-plane ICP",
+        "points": list(LEVELS),
+        "steps": MAX_STEPS,
+        "tolerance": CONVERGED_PX,
+    }
 
 
 @dataclass(frozen=True)

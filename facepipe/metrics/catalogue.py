@@ -142,6 +142,7 @@ def as_markdown() -> str:
         "limited to three median distances (`facepipe.metrics.alignment`). It ends when a step moves no",
         "point by 0.05 px; going on to 1e-4 px changes `nme` by 0.0002 on average (0.001 at most) and",
         "`nme_icp` by 0.00001. `nme` moves more because a face can slide along itself: it is measured where",
-        "the points were predicted, with pairs found after the alignment.",
+        "the points were predicted, with pairs found after the alignment. `run.json` records method, points,",
+        "steps and tolerance (reference pixels) as `alignment`.",
     ]
     return "\n".join(lines) + "\n"
