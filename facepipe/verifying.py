@@ -123,6 +123,8 @@ def broken_arrays(store: RunStore, shard: int, part: pa.Table) -> str:
         claims.setdefault(row["array"], []).append((row["index"], row["crc32"]))
     for name, samples in claims.items():
         start = min(index for index, _ in samples)
+        if not store.has_array(name):
+            return f"the array {name} is missing"
         try:
             if not store.shard_path(name, shard).is_file():
                 return f"the shard of {name} is missing"
@@ -130,7 +132,7 @@ def broken_arrays(store: RunStore, shard: int, part: pa.Table) -> str:
         except _READ_ERRORS as error:
             if isinstance(error, OSError) and error.errno:
                 raise
-            return f"the shard of {name} cannot be read ({type(error).__name__})"
+            return f"the shard of {name} cannot be read ({_reason(error)})"
         wrong = [
             index
             for index, crc32 in samples
@@ -161,6 +163,11 @@ def _inputs(spec: RunSpec, unit: Unit) -> list[Unit]:
     else:
         sources = []
     return [Unit(stage, source, unit.shard) for stage, source in sources]
+
+
+def _reason(error: BaseException) -> str:
+    """What an error of a library says in one line, or what it is where it says nothing."""
+    return " ".join(str(error).split())[:200] or type(error).__name__
 
 
 def _shortly(values: list[Any]) -> str:

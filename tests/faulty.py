@@ -24,6 +24,7 @@ class FaultyDataset:
         fatal: these kill the worker with SIGKILL, always.
         once: these kill the worker the first time.
         rejected: these raise SampleError.
+        changing: the bytes of these are others after the first load.
         surprising: these raise an exception that nobody planned.
         hanging: these never end.
         stopping: these stop their process with SIGSTOP the first time.
@@ -36,6 +37,7 @@ class FaultyDataset:
     fatal: tuple[str, ...] = ()
     once: tuple[str, ...] = ()
     rejected: tuple[str, ...] = ()
+    changing: tuple[str, ...] = ()
     surprising: tuple[str, ...] = ()
     hanging: tuple[str, ...] = ()
     stopping: tuple[str, ...] = ()
@@ -73,7 +75,8 @@ class FaultyDataset:
         if name in self.disk_full and (self.root / "full").exists():
             raise OSError(errno.ENOSPC, "No space left on device")
         pixels = np.random.default_rng(int(name[1:])).integers(0, 256, (6, 6, 3), np.uint8)
-        return Sample(pixels.repeat(30, 0).repeat(30, 1), sha256=name)
+        changed = name in self.changing and loads > 0
+        return Sample(pixels.repeat(30, 0).repeat(30, 1), sha256=f"{name} changed" if changed else name)
 
     def topology(self) -> Topology | None:
         return None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -257,6 +258,11 @@ def test_images_that_changed_meanwhile_are_refused(go, tmp_path: Path) -> None:
         go(dataset=FaultyDataset(tmp_path / "traces", rejected=("s05",)))
 
 
+def test_an_image_that_changes_after_ingest_is_refused_by_name(go, tmp_path: Path) -> None:
+    with pytest.raises(RunConflictError, match=r"s05\.png of faulty has changed since this run began"):
+        go(dataset=FaultyDataset(tmp_path / "traces", changing=("s05",)))
+
+
 @pytest.mark.parametrize(
     "text", ["", "{", "[]", '{"format": 1}', '{"format": 1, "status": "complete", "run_id": 3}']
 )
@@ -285,6 +291,16 @@ def test_status_names_what_is_damaged(go) -> None:
     assert "restore area-32/bilinear shard 1" in again
     assert not any("nearest" in unit and unit.startswith("restore") for unit in again)
     assert status("--verify").exit_code == 0
+
+
+def test_status_says_which_arrays_are_lost(go) -> None:
+    store, _ = go()
+    shutil.rmtree(store.zarr_path / "lowres")
+    shard = store.shard_path(BILINEAR.restored, 1)
+    scramble(shard)
+    done = CliRunner().invoke(facepipe, ["status", str(store.path), "--verify"])
+    assert "damaged: degrade all shard 0: the array lowres/area-32 is missing" in done.stdout
+    assert not re.search(r"\((\w+Error|\w+Exception)\)", done.stdout)
 
 
 def test_status_of_an_interrupted_run_changes_nothing(go) -> None:
