@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 from pathlib import Path
 
@@ -272,6 +273,16 @@ class TestQuery:
         assert header.split() == ["name", "gap", "big", "x"] and set(rule) <= {"-", " "}
         assert line.split() == ['a,"b', "inf", "1.5"]
 
+    def test_nested_values_in_json(self, tmp_path):
+        write_run(tmp_path / "run", TWO)
+        sql = """select [1.5, 'nan'::double] as list, {'a': 'inf'::double, 'b': [2]} as struct,
+            map {date '2026-01-31': '-inf'::double} as map, map {date '2026-01-31': 1.5::decimal} as m2"""
+        (found,) = json.loads(ask(tmp_path / "run", sql).as_json())
+        assert found["list"] == [1.5, None]
+        assert found["struct"] == {"a": None, "b": [2]}
+        assert found["map"] == {"2026-01-31": None}
+        assert found["m2"] == {"2026-01-31": 1.5}
+
     @pytest.mark.parametrize(
         ("option", "output"),
         [
@@ -322,6 +333,32 @@ class TestQuery:
         assert (result.exit_code, result.stdout) == (0, "run_id\nr1\n")
         assert f"left out: {tmp_path / 'two' / 'run.json'}" in result.stderr
         assert read_scores(tmp_path).num_rows == 4
+
+    def test_a_folder_that_may_not_be_entered_is_left_out(self, tmp_path, monkeypatch):
+        write_run(tmp_path / "one", TWO)
+        (tmp_path / "private").mkdir()
+        stat = Path.stat
+
+        def refuse(path, **options):  # root may enter every folder
+            if path.parent == tmp_path / "private":
+                raise PermissionError(errno.EACCES, "Permission denied", str(path))
+            return stat(path, **options)
+
+        monkeypatch.setattr(Path, "stat", refuse)
+        result = CliRunner().invoke(facepipe, ["query", str(tmp_path), "select run_id from runs", "--csv"])
+        assert (result.exit_code, result.stdout) == (0, "run_id\nr1\n")
+        assert result.stderr.count(f"left out: {tmp_path / 'private'}: Permission denied") == 1
+        assert read_scores(tmp_path).num_rows == 4
+
+    def test_a_damaged_archive_beside_a_run_is_left_out(self, tmp_path):
+        write_run(tmp_path / "one", TWO)
+        (tmp_path / "archive").mkdir()
+        (tmp_path / "archive" / "archive.json").write_text("{")
+        result = CliRunner().invoke(facepipe, ["query", str(tmp_path), "select run_id from runs", "--csv"])
+        assert (result.exit_code, result.stdout) == (0, "run_id\nr1\n")
+        assert f"left out: {tmp_path / 'archive' / 'archive.json'}" in result.stderr
+        with pytest.raises(UsageError, match=r"archive\.json: cannot be read"):
+            ask(tmp_path / "archive", "select 1")
 
 
 class TestTable:

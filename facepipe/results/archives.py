@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+from collections.abc import Sequence
 from pathlib import Path
 
 import duckdb
@@ -9,24 +11,39 @@ import pyarrow as pa
 import pyarrow.dataset as ds
 
 from facepipe.archive import Archive
+from facepipe.errors import UsageError
 from facepipe.schema import FACES, STAGES
+
+_log = logging.getLogger(__name__)
 
 _NOWHERE = pa.schema([("archive", pa.string()), *FACES, ("date", pa.date32())])
 _NEVER = pa.schema([("archive", pa.string()), *STAGES])
 
 
-def find_archives(path: Path) -> list[Archive]:
+def find_archives(path: Path, folders: Sequence[Path]) -> list[Archive]:
     """The archive in a folder, or the archives in its subfolders, sorted by name; there may be none.
 
+    An archive in a subfolder that cannot be read, or is of another format, is left out with a warning.
+
+    Args:
+        path: the folder.
+        folders: its subfolders that can be read.
+
     Raises:
-        UsageError: the folder is an archive of another format.
+        UsageError: the folder is an archive that cannot be read, or of another format.
     """
     if Archive(path).exists():
-        found = [Archive(path)]
-    else:
-        found = [Archive(folder) for folder in sorted(path.iterdir()) if Archive(folder).exists()]
-    for archive in found:
-        archive.read_facts()
+        Archive(path).read_facts()
+        return [Archive(path)]
+    found = []
+    for archive in map(Archive, folders):
+        if archive.exists():
+            try:
+                archive.read_facts()
+            except UsageError as error:
+                _log.warning("left out: %s", error)
+            else:
+                found.append(archive)
     return found
 
 

@@ -13,9 +13,17 @@ from typing import Any
 import duckdb
 import pyarrow as pa
 
+from facepipe.archive import Archive
 from facepipe.errors import FacepipeError, UsageError, printable
 from facepipe.results.archives import changes_of, find_archives, register_archives
-from facepipe.results.runs import FoundRun, concatenate, find_runs, has_runs, read_run_table
+from facepipe.results.runs import (
+    FoundRun,
+    concatenate,
+    find_runs,
+    has_runs,
+    read_run_table,
+    subfolders,
+)
 from facepipe.schema import FAILURES, SAMPLES, SCORES
 
 RUNS = pa.schema(
@@ -65,8 +73,8 @@ class Answer:
         return text.getvalue()
 
     def as_json(self) -> str:
-        """As a JSON list of objects; numbers that JSON lacks (NaN, infinity) become null."""
-        rows = [dict(zip(self.columns, map(_finite, row), strict=True)) for row in self.rows]
+        """As a JSON list of objects; numbers that JSON lacks (NaN, infinity) become null, keys text."""
+        rows = [dict(zip(self.columns, map(_plain, row), strict=True)) for row in self.rows]
         return json.dumps(rows, indent=2, ensure_ascii=False, default=str, allow_nan=False)
 
     def as_text(self) -> str:
@@ -99,8 +107,16 @@ def open_run(path: Path) -> duckdb.DuckDBPyConnection:
         UsageError: there is neither.
         FacepipeError: run.json or one of the tables is damaged.
     """
-    archives = find_archives(path) if path.is_dir() else []
-    found = [] if archives and not has_runs(path) else find_runs(path)
+    return _open(*_find(path))
+
+
+def _find(path: Path) -> tuple[list[FoundRun], list[Archive]]:
+    folders = subfolders(path) if path.is_dir() else []
+    archives = find_archives(path, folders) if path.is_dir() else []
+    return [] if archives and not has_runs(path, folders) else find_runs(path, folders), archives
+
+
+def _open(found: list[FoundRun], archives: list[Archive]) -> duckdb.DuckDBPyConnection:
     scores = [read_run_table(run.store.scores_path, SCORES) for run in found]
     tables = {"scores": concatenate(scores, SCORES)}
     for name, schema in (("samples", SAMPLES), ("failures", FAILURES)):
@@ -138,22 +154,19 @@ def ask(path: Path, sql: str) -> Answer:
             one question.
         FacepipeError: run.json or one of the tables is damaged.
     """
+    found, archives = _find(path)
     for _ in range(ATTEMPTS):
-        before = _changes(path)
+        before = changes_of(archives)
         try:
-            return _ask(path, sql)
+            return _ask(path, found, archives, sql)
         except FacepipeError:
-            if _changes(path) == before:
+            if changes_of(archives) == before:
                 raise
     raise FacepipeError(f"{path}: its tables changed {ATTEMPTS} times while they were read; ask again")
 
 
-def _changes(path: Path) -> list[int]:
-    return changes_of(find_archives(path)) if path.is_dir() else []
-
-
-def _ask(path: Path, sql: str) -> Answer:
-    connection = open_run(path)
+def _ask(path: Path, found: list[FoundRun], archives: list[Archive], sql: str) -> Answer:
+    connection = _open(found, archives)
     try:
         connection.execute(_one_question(connection, sql))
         columns = tuple(column[0] for column in connection.description or ())
@@ -205,7 +218,12 @@ def _run_row(found: FoundRun) -> dict[str, Any]:
     )
 
 
-def _finite(value: Any) -> Any:
+def _plain(value: Any) -> Any:
+    """A value, which may be nested, as JSON can say it."""
+    if isinstance(value, dict):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
     value = float(value) if isinstance(value, Decimal) else value
     return None if isinstance(value, float) and not abs(value) < float("inf") else value
 

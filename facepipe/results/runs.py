@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -37,20 +37,47 @@ def open_store(path: Path) -> FoundRun:
     return FoundRun(store, store.read_run())
 
 
-def find_runs(path: Path) -> list[FoundRun]:
+def subfolders(path: Path) -> list[Path]:
+    """The folders in a folder, sorted by name; one that may not be entered is left out with a warning.
+
+    Raises:
+        UsageError: the folder itself cannot be read.
+    """
+    found = []
+    try:
+        for folder in sorted(path.iterdir()):
+            if not folder.is_dir():
+                continue
+            try:
+                RunStore(folder).exists()
+            except OSError as error:  # an archive is for its owner only
+                _log.warning("left out: %s: %s", folder, error.strerror)
+            else:
+                found.append(folder)
+    except OSError as error:
+        raise UsageError(f"{path}: the folder cannot be read: {error.strerror}") from error
+    return found
+
+
+def find_runs(path: Path, folders: Sequence[Path] | None = None) -> list[FoundRun]:
     """The run in a folder, or the runs in its subfolders, sorted by name.
 
     Of several runs, one whose run.json is damaged is left out with a warning.
 
+    Args:
+        path: the folder.
+        folders: its subfolders that can be read, where they are known.
+
     Raises:
-        UsageError: there is none.
+        UsageError: there is none, or the folder cannot be read.
         FacepipeError: run.json is damaged, that of the only run or those of all.
     """
     if not path.is_dir():
         raise UsageError(f"{path}: no such folder; expected a run, or a folder that holds runs")
+    inside = subfolders(path) if folders is None else folders
     if RunStore(path).exists():
         return [open_store(path)]
-    folders = [folder for folder in sorted(path.iterdir()) if RunStore(folder).exists()]
+    folders = [folder for folder in inside if RunStore(folder).exists()]
     if not folders:
         raise UsageError(
             f"{path}: no run here; a run folder holds run.json, samples.parquet, failures.parquet and "
@@ -69,9 +96,9 @@ def find_runs(path: Path) -> list[FoundRun]:
     return runs
 
 
-def has_runs(path: Path) -> bool:
-    """Whether a folder is a run or holds one."""
-    return RunStore(path).exists() or any(RunStore(folder).exists() for folder in path.iterdir())
+def has_runs(path: Path, folders: Iterable[Path]) -> bool:
+    """Whether a folder is a run, or one of its subfolders is."""
+    return any(RunStore(folder).exists() for folder in (path, *folders))
 
 
 def read_run_table(path: Path, schema: pa.Schema | None = None) -> pa.Table:
