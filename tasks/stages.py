@@ -153,7 +153,8 @@ def compact(store: RunStore) -> dict[str, int]:
 @task
 def report(store: RunStore) -> Path:
     """Write the report; show the result table and the link in Prefect."""
-    page = write_report(store.path)
+    with relayed_logs():
+        page = write_report(store.path)
     table = result_table_text(store.path, width=TABLE_WIDTH, styled=False)
     create_markdown_artifact(
         f"```\n{table}\n```", key="facepipe-results", description=f"Result table of {store.path}"

@@ -85,6 +85,13 @@ class TestCommand:
         assert "3 of 4 photos" in result.stderr
         assert (tmp_path / "out" / "good.glb").exists()
 
+    def test_a_picture_as_long_as_a_street(self, face, tmp_path):
+        street = save(tmp_path / "street.png", np.full((100, 200_000, 3), 90, np.uint8))
+        arguments = ["reconstruct", str(street), "--crop", "full", "--out", str(tmp_path / "out")]
+        result = CliRunner().invoke(facepipe, arguments)
+        assert result.exit_code == 1
+        assert "street.png: not used: crop-too-large: a square of 200000 px" in result.stderr
+
     @pytest.mark.parametrize(
         ("option", "value", "message"),
         [

@@ -66,11 +66,13 @@ def run_bench(address: str, out: Path, **options: object) -> RunStore:
     return store
 
 
+WHOLE = {"dataset": "sample", "limit": 3, "low_px": "16,64", "methods": "bilinear,bicubic"}
+
+
 @pytest.fixture(scope="module")
 def whole(address, tmp_path_factory) -> RunStore:
     """Three shipped faces through the shipped network."""
-    options = {"dataset": "sample", "limit": 3, "low_px": "16,64", "methods": "bilinear,bicubic"}
-    store = run_bench(address, tmp_path_factory.mktemp("whole") / "run", **options)
+    store = run_bench(address, tmp_path_factory.mktemp("whole") / "run", **WHOLE)
     write_report(store.path)
     return store
 
@@ -249,11 +251,31 @@ def test_arrays_deleted_later_are_missed(whole, tmp_path, gone):
     assert "arrays are gone" not in Page(whole).text
     copy = RunStore(Path(shutil.copytree(whole.path, tmp_path / "run")))
     shutil.rmtree(copy.zarr_path / gone)
+    shutil.rmtree(copy.report_path)
     write_report(copy.path)
     page = Page(copy)
     assert "The run's arrays are gone from its folder (store.zarr)" in page.text
     assert page.with_class("tile") == [] and list((copy.report_path / "meshes").glob("*.glb")) == []
     assert "All conditions" in page.text
+
+
+def test_a_report_outlives_the_arrays(whole, tmp_path):
+    copy = RunStore(Path(shutil.copytree(whole.path, tmp_path / "run")))
+    before = {path: path.read_bytes() for path in copy.report_path.rglob("*") if path.is_file()}
+    assert len(before) == 1 + 3 * 6
+    done = CliRunner().invoke(facepipe, ["clean", str(copy.path)])
+    assert done.exit_code == 0 and not copy.zarr_path.exists()
+    words = [word for key, value in WHOLE.items() for word in (f"--{key.replace('_', '-')}", str(value))]
+    for command in (
+        ["bench", *words, "--shard-size", "4", "--out", str(copy.path)],
+        ["report", str(copy.path)],
+    ):
+        done = CliRunner().invoke(facepipe, command)
+        assert done.exit_code == 0, done.output
+        assert str(copy.report_path / "index.html") in done.output
+        assert "stays as it is, since the arrays" in done.stderr
+        after = {path: path.read_bytes() for path in copy.report_path.rglob("*") if path.is_file()}
+        assert after == before
 
 
 @pytest.mark.parametrize("name", ["run.json", "samples.parquet", "failures.parquet", "scores.parquet"])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
+import logging
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -16,6 +17,7 @@ import jinja2
 import pyarrow as pa
 from markupsafe import Markup
 
+from facepipe.completion import COMPLETE, DAMAGED, count_quarantined
 from facepipe.files import write_atomically
 from facepipe.metrics.catalogue import METRICS, Metric
 from facepipe.report.answer import Verdict, deciding_metric, headline, verdicts
@@ -28,6 +30,8 @@ from facepipe.report.tables import ResultSection, StratumTable, result_sections,
 from facepipe.results import ConditionSummary, aggregate, open_store, read_run_table, read_scores
 from facepipe.schema import FAILURES
 from facepipe.store import RunStore
+
+logger = logging.getLogger("facepipe")
 
 MOST_FAILURES = 25
 """Failures that the page names one by one; the table holds all."""
@@ -66,6 +70,8 @@ class Report:
 def write_report(path: Path) -> Path:
     """Write RUN/report/index.html and RUN/report/meshes/*.glb, in place of any that are there.
 
+    A report of a complete run whose arrays are gone stays as it is: its faces could not be shown again.
+
     Args:
         path: a run.
 
@@ -83,6 +89,10 @@ def write_report(path: Path) -> Path:
     metric = deciding_metric(summaries)
     styles = method_styles(summary.condition.method for summary in summaries)
     faces = _faces(store, run, scores, metric)
+    page = store.report_path / "index.html"
+    if metric and not faces and _keeps_arrays(run) and _is_whole(run) and page.is_file():
+        logger.warning("%s: stays as it is, since the arrays that its faces came from are gone", page)
+        return page
     gallery = build_gallery(faces, styles) if faces and metric else None
     found = verdicts(scores, summaries, metric) if metric else []
     report = Report(
@@ -102,7 +112,6 @@ def write_report(path: Path) -> Path:
         weights=sorted(run.get("identity", {}).get("weights", {}).items()),
     )
     write_meshes(faces, styles, store.report_path / "meshes")
-    page = store.report_path / "index.html"
     write_atomically(page, render_page(report, viewer_json(faces, styles, gallery)).encode())
     return page
 
@@ -141,6 +150,11 @@ def _keeps_arrays(run: Mapping[str, Any]) -> bool:
     return bool(run.get("config", {}).get("keep", "all") == "all")
 
 
+def _is_whole(run: Mapping[str, Any]) -> bool:
+    """Whether the run was complete once: no stage makes its arrays again by itself."""
+    return run.get("status") in (COMPLETE, DAMAGED)
+
+
 def _no_gallery(run: Mapping[str, Any]) -> str:
     """Why there are no faces to show."""
     if _keeps_arrays(run):
@@ -152,10 +166,11 @@ def _no_gallery(run: Mapping[str, Any]) -> str:
 
 
 def _failures(store: RunStore) -> FailureSummary:
-    rows = read_run_table(store.failures_path, FAILURES).to_pylist()
+    table = read_run_table(store.failures_path, FAILURES)
+    rows = table.to_pylist()
     counts = Counter((row["stage"], row["reason"]) for row in rows)
     return FailureSummary(
-        n_samples=len({row["sample_id"] for row in rows}),
+        n_samples=count_quarantined(table),
         counts=[(stage, reason, n) for (stage, reason), n in counts.most_common()],
         rows=rows[:MOST_FAILURES],
         n_rows=len(rows),
