@@ -65,6 +65,9 @@ def test_wrong_values_are_told_what_was_expected(key: str, value: object, expect
 
 def test_the_longest_time_limit_is_one_that_timers_take() -> None:
     assert MAX_TIMEOUT_S < threading.TIMEOUT_MAX
+    for value, expected in ((1e10, "1e\\+06 or less"), (float("inf"), "a finite number")):
+        with pytest.raises(UsageError, match=f"unit_timeout_s: expected {expected}"):
+            validated(SurveilConfig, {"inbox": "a", "out": "b", "unit_timeout_s": value}, "night.yaml")
 
 
 def test_what_is_missing_and_contradicts_is_named_once_with_its_place() -> None:

@@ -7,6 +7,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
+from facepipe.config import MAX_TIMEOUT_S
 from facepipe.images import MAX_PIXELS
 from facepipe.vrn.backends import Backend
 
@@ -50,10 +51,13 @@ class SurveilConfig(BaseModel):
     cluster_config: Path | None = Field(None, description="YAML file of what to ask Slurm or Kubernetes for.")
     workers: int | None = Field(None, ge=1, description="Local worker processes; default: all cores.")
     unit_timeout_s: float | None = Field(
-        None, gt=0, description="Restart a worker that takes longer for a unit, s; default: by its size."
+        None,
+        gt=0,
+        le=MAX_TIMEOUT_S,
+        description="Restart a worker that takes longer for a unit, s; default: by its size.",
     )
     worker_memory_gb: float | None = Field(
-        None, gt=0, description="Memory of a local worker, GB; default: its share of the machine's."
+        None, gt=0, le=1e6, description="Memory of a local worker, GB; default: its share of the machine's."
     )
     max_pixels: int = Field(
         MAX_PIXELS, ge=1, le=MAX_PIXELS, description="Larger images and videos are not decoded, px."
