@@ -9,7 +9,8 @@
 
 Files of tables are never written twice. A change of the tables writes new ones and then replaces
 archive.json, so that it happens at once for every reader; what a process that dies before leaves counts for
-nothing and is swept away by the next run.
+nothing and is swept away by the next run. A run that begins counts as a change, too: so no file of a run that
+a copy of archive.json does not know has the number of what is left over, and none is swept away for it.
 """
 
 from __future__ import annotations
@@ -34,6 +35,11 @@ ARCHIVE_FORMAT = 2
 
 PARTITION = "date="
 
+RESTORE = "restore the whole archive from a copy, into an empty folder"
+"""The way out where archive.json does not fit the tables; it belongs to the files that it names."""
+
+_PART = re.compile(r"part-(\d+)-\d+\.parquet")
+
 
 @dataclass(frozen=True)
 class ArchiveFacts:
@@ -42,7 +48,7 @@ class ArchiveFacts:
     Attributes:
         format: of the folder.
         created: when the archive was made, ISO 8601.
-        change: how many changes its tables have seen.
+        change: how many changes its tables have seen, and how many runs.
         batch: the highest number of a batch that is over.
         parts: the Parquet files that count, below the archive, `/` between folders.
     """
@@ -108,13 +114,13 @@ class Archive:
                 "makes one"
             ) from error
         except (OSError, ValueError) as error:
-            raise UsageError(f"{self.json_path}: cannot be read: {error}; restore it from a copy") from error
+            raise UsageError(f"{self.json_path}: cannot be read: {error}; {RESTORE}") from error
         if not isinstance(facts, dict) or facts.get("format") != ARCHIVE_FORMAT:
             raise UsageError(f"{self.json_path}: not an archive of format {ARCHIVE_FORMAT}")
         try:
             return replace(ArchiveFacts(**facts), parts=tuple(facts["parts"]))
         except (TypeError, KeyError) as error:
-            raise UsageError(f"{self.json_path}: is damaged; restore it from a copy") from error
+            raise UsageError(f"{self.json_path}: is damaged; {RESTORE}") from error
 
     def write_facts(self, facts: ArchiveFacts) -> None:
         """Replace archive.json; call while holding the lock."""
@@ -163,10 +169,15 @@ class Archive:
         """Whether a process holds the archive at this moment."""
         return is_locked(self.path / ".lock")
 
-    def parts(self, table: Path) -> list[Path]:
-        """The files of a table (`faces_path`, `files_path` or `stages_path`) that count, in their order."""
+    def parts(self, table: Path, facts: ArchiveFacts | None = None) -> list[Path]:
+        """The files of a table (`faces_path`, `files_path` or `stages_path`) that count, in their order.
+
+        Args:
+            table: which one.
+            facts: what archive.json said, where several tables must be of one time.
+        """
         below = table.name + "/"
-        return [self.path / name for name in self.read_facts().parts if name.startswith(below)]
+        return [self.path / name for name in (facts or self.read_facts()).parts if name.startswith(below)]
 
     def face_folder(self, date: str) -> Path:
         """Where the faces of a date (YYYY-MM-DD) lie."""
@@ -182,12 +193,13 @@ class Archive:
         return self.pixels_path / stored.date().isoformat() / f"{number:06d}"
 
     def sweep(self) -> None:
-        """Delete what processes that died left behind; call while holding the lock."""
-        count = set(self.read_facts().parts)
-        for table in (self.faces_path, self.files_path, self.stages_path):
-            for path in table.rglob("*.parquet"):
-                if path.relative_to(self.path).as_posix() not in count:
-                    path.unlink()
+        """Delete what processes that died left behind; call while holding the lock.
+
+        Raises:
+            FacepipeError: archive.json and the tables are not of the same time; nothing was deleted.
+        """
+        for path in self._uncounted():
+            path.unlink()
         in_work = [path.name for path in self.batches_path.glob("[0-9]*")]
         written = [path for name in in_work for path in self.pixels_path.glob(f"*/{name}")]
         for folder in (self.faces_path, self.files_path, self.stages_path, self.batches_path, *written):
@@ -195,6 +207,36 @@ class Archive:
                 path.unlink(missing_ok=True)
         for path in self.path.glob(".*.tmp"):
             path.unlink(missing_ok=True)
+        facts = self.read_facts()
+        self.write_facts(replace(facts, change=facts.change + 1))
+
+    def _uncounted(self) -> list[Path]:
+        """The files of tables that archive.json does not name, which a process that died may have left.
+
+        That is, those of the change that it did not finish, and those that the changes before had dropped.
+
+        Raises:
+            FacepipeError: a file is missing, or one is newer than archive.json.
+        """
+        facts = self.read_facts()
+        for name in facts.parts:  # by name: a listing may be older
+            if not (self.path / name).is_file():
+                raise FacepipeError(
+                    f"{self.path / name}: is missing, archive.json names it; nothing was touched; {RESTORE}"
+                )
+        uncounted, named = [], set(facts.parts)
+        for table in (self.faces_path, self.files_path, self.stages_path):
+            for path in table.rglob("*.parquet"):
+                name, part = path.relative_to(self.path).as_posix(), _PART.fullmatch(path.name)
+                if part is None or name in named:
+                    continue
+                if int(part[1]) > facts.change + 1:
+                    raise FacepipeError(
+                        f"{self.json_path}: is older than the tables: it says change {facts.change}, {name} "
+                        f"is of change {int(part[1])}; nothing was touched; {RESTORE}"
+                    )
+                uncounted.append(path)
+        return uncounted
 
 
 def read_part(path: Path, columns: list[str] | None = None) -> Iterator[pa.RecordBatch]:

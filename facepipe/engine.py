@@ -87,11 +87,13 @@ class Engine(Generic[U]):
         job: what the units are of.
         unit_timeout_s: how long a unit, or one of its samples on trial, may take; None leaves it to the
             number of samples.
+        weigh: how many samples' time a unit takes, where it is not their number.
     """
 
     client: Client
     job: Job[U]
     unit_timeout_s: float | None = None
+    weigh: Callable[[U], int] | None = None
     _watch: Watch = field(init=False, repr=False)
     _on_gpu: bool = field(init=False, repr=False)
 
@@ -247,15 +249,20 @@ class Engine(Generic[U]):
         future = self.client.submit(
             _run, self.job, unit, skip or {}, kind, resources=resources, pure=False, retries=0
         )
-        start, stop = self.job.span(unit)
-        return self._watched(future, stop - start)
+        return self._watched(future, self._size(unit)[1])
 
     def _submit_probe(self, unit: U, index: int, skip: Reasons) -> Future:
         kind, resources = self._place(unit)
         future = self.client.submit(
             _probe, self.job, unit, index, dict(skip), kind, resources=resources, pure=False, retries=0
         )
-        return self._watched(future, 1)
+        samples, weight = self._size(unit)
+        return self._watched(future, math.ceil(weight / samples))
+
+    def _size(self, unit: U) -> tuple[int, int]:
+        """How many samples a unit has, and how many samples' time it takes."""
+        start, stop = self.job.span(unit)
+        return stop - start, self.weigh(unit) if self.weigh else stop - start
 
     def _watched(self, future: Future, samples: int) -> Future:
         self._watch.add(future, self.unit_timeout_s or default_limit_s(samples))

@@ -20,18 +20,20 @@ import pyarrow.parquet as pq
 import pytest
 import trimesh
 from click.testing import CliRunner
-from inboxes import FATAL, BrightDetector, canvas, sample_faces, write, write_clip
+from inboxes import FATAL, BrightDetector, canvas, sample_faces, without_length, write, write_clip
 
 from facepipe.archive import Archive
 from facepipe.cli import facepipe
 from facepipe.cli.look import reconstruct
 from facepipe.cluster import open_cluster
 from facepipe.errors import RunConflictError, UsageError
+from facepipe.overdue import Watch, default_limit_s
 from facepipe.progress import progress
 from facepipe.reconstruct import DEFAULT_METHOD
 from facepipe.results import ask, query
 from facepipe.surveil import batch, rules, runner
 from facepipe.surveil.config import SurveilConfig
+from facepipe.surveil.plan import FRAMES_PER_SEGMENT
 from facepipe.surveil.retention import expire
 from facepipe.surveil.summary import Summary
 from facepipe.validation import validated
@@ -360,6 +362,24 @@ def test_a_video_that_ends_early_says_so_once(surveil, inbox: Path, tmp_path: Pa
     assert reasons[-1] == "truncated-video"
 
 
+def test_a_video_that_states_no_length_is_cut_into_segments(
+    surveil, inbox: Path, tmp_path: Path, faces, monkeypatch
+) -> None:
+    """A unit holds no more frames than another one's, and has the time for all that it holds."""
+    n = 2 * FRAMES_PER_SEGMENT + 3
+    pictures = [canvas()] * (n - 1) + [canvas((faces[0], 10, 40, 130))]
+    without_length(write_clip(inbox / "piped.mkv", pictures))
+    limits: list[float] = []
+    add = Watch.add
+    monkeypatch.setattr(Watch, "add", lambda self, future, s: (limits.append(s), add(self, future, s)))
+    surveil(every=1)
+    found = rows(tmp_path / "archive")
+    assert [(row["frame"], row["reason"]) for row in found] == [
+        *((number, "no-face-detected") for number in range(n - 1)), (n - 1, None),
+    ]  # fmt: skip
+    assert limits[1:4] == [default_limit_s(frames) for frames in (FRAMES_PER_SEGMENT, FRAMES_PER_SEGMENT, 3)]
+
+
 def test_bounds_of_decoders(surveil, inbox: Path, tmp_path: Path, faces) -> None:
     write(inbox / "huge.png", np.zeros((500, 400, 3), np.uint8))
     write_clip(inbox / "huge.mp4", [np.zeros((480, 640, 3), np.uint8)] * 3)
@@ -590,7 +610,7 @@ def test_the_command_line(inbox: Path, tmp_path: Path, address: str, monkeypatch
     write(inbox / "none.png", canvas())
     missing = CliRunner().invoke(facepipe, ["surveil", str(inbox)])
     assert isinstance(missing.exception, UsageError)
-    assert "out is needed" in str(missing.exception)
+    assert str(missing.exception).startswith("--out is needed")
     (tmp_path / "night.yaml").write_text(f"inbox: {inbox}\nsettle-seconds: 0\nno_pixels: true\n")
     arguments = ["--config", tmp_path / "night.yaml", "--out", tmp_path / "archive", "--cluster", address]
     done = CliRunner().invoke(facepipe, ["surveil", *map(str, arguments)], catch_exceptions=False)
@@ -617,6 +637,13 @@ def test_status_and_clean_know_archives(surveil, inbox: Path, tmp_path: Path, fa
     (archive.batches_path / "000009").mkdir()
     said = CliRunner().invoke(facepipe, ["status", str(archive.path)], catch_exceptions=False).output
     assert "interrupted" in said
+    (archive.batches_path / "000009").rmdir()
+    verify = ["status", str(archive.path), "--verify"]
+    said = CliRunner().invoke(facepipe, verify, catch_exceptions=False).output
+    assert "every table and volume is what was written" in said
+    with archive.lock():
+        refused = CliRunner().invoke(facepipe, verify)
+    assert isinstance(refused.exception, RunConflictError)
     before = pixels(archive.path)
     refused = CliRunner().invoke(facepipe, ["clean", str(archive.path)])
     assert isinstance(refused.exception, UsageError)

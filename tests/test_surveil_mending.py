@@ -9,20 +9,24 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from click.testing import CliRunner
 from inboxes import BrightDetector
 
 from facepipe.archive import Archive
+from facepipe.cli import facepipe
 from facepipe.conventions import VolumeGeometry
-from facepipe.errors import EnvironmentTroubleError
-from facepipe.schema import FACES
-from facepipe.surveil import batch, rules
+from facepipe.errors import EnvironmentTroubleError, FacepipeError, RunConflictError
+from facepipe.schema import FACES, FILES
+from facepipe.surveil import audit, batch, rules
 from facepipe.surveil.config import SurveilConfig
 from facepipe.surveil.detecting import DETECTED
 from facepipe.surveil.faces import EXPORTED, REGRESSED, RESTORED, Places
 from facepipe.surveil.folder import BatchFolder
+from facepipe.surveil.job import SurveilJob
 from facepipe.surveil.looking import LOOKED
 from facepipe.surveil.mending import mend
-from facepipe.surveil.plan import ITEMS, LISTED, LOOK_WAVE, SurveilUnit
+from facepipe.surveil.plan import FACES_PER_BLOCK, FILES_PER_LOOK, ITEMS, LISTED, LOOK_WAVE, SurveilUnit
+from facepipe.surveil.publish import write_rows
 from facepipe.tablechange import TableChange
 from facepipe.tables import write_table
 from facepipe.volumefile import write_volume
@@ -122,6 +126,57 @@ def test_whichever_byte_is_flipped_no_other_rows_are_read(folder: BatchFolder) -
             with pytest.raises(EnvironmentTroubleError, match="repeat the command"):
                 folder.read_part(unit)
     assert seen > 20
+
+
+def test_a_missing_part_is_missed(folder: BatchFolder) -> None:
+    """Whatever a listing of the folder says."""
+    write(folder.listed_path, LISTED, [{"path": b"a.png"}] * (FILES_PER_LOOK + 1))
+    with pytest.raises(EnvironmentTroubleError, match="part-000001-000000.parquet: cannot be read"):
+        folder.read_looked()
+
+
+def test_no_row_is_written_without_what_was_made_of_it(
+    folder: BatchFolder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(rules, "open_detector", lambda _: BrightDetector())
+    config = SurveilConfig(inbox=tmp_path, out=folder.archive.path)
+    job = SurveilJob(folder, tmp_path, rules.resolve_rules(config), "", TODAY, keep_pixels=True)
+    faces = [{"index": i, "kind": "image", "crop_px": 1} for i in range(FACES_PER_BLOCK + 1)]
+    folder.write_part(SurveilUnit("detect", 1, 0), pa.Table.from_pylist(faces, DETECTED))
+    part = pa.Table.from_pylist([{"index": 0, "mesh_path": "a.glb"}], EXPORTED)
+    folder.write_part(SurveilUnit("export", 1, 0), part)
+    with pytest.raises(EnvironmentTroubleError, match="export/part-000000-000001.parquet: cannot be read"):
+        write_rows(job, 1, [0])
+    assert not folder.rows_path(1).exists()
+
+
+def test_verifying_an_archive_names_what_is_damaged(folder: BatchFolder) -> None:
+    archive, places = folder.archive, places_of(folder)
+    image = places.pixels / "first.png"
+    image.touch()
+    named = {"volume_path": places.relative(places.volume("first")), "image_path": places.relative(image)}
+    change = TableChange(archive)
+    change.add(archive.face_folder("2026-01-01"), [pa.Table.from_pylist([named], FACES)], FACES)
+    change.add(archive.files_path, [pa.Table.from_pylist([{"sha256": "a" * 64}], FILES)], FILES)
+    change.commit(folder.number)
+    folder.delete()
+    assert audit.steps(archive) == 2
+    status = ["status", str(archive.path), "--verify"]
+    assert "every table and volume is what was written" in CliRunner().invoke(facepipe, status).output
+    volume, (table,) = places.volume("first"), archive.parts(archive.files_path)
+    for path in (volume, table):
+        sound = path.read_bytes()
+        # Within the compressed voxels; within the first page.
+        flip(path, sound.index(b"c/0/0/0") + 12 if path == volume else 30)
+        (text,) = audit.audit(archive, lambda _: None)
+        assert text.startswith(str(path))
+        path.write_bytes(sound)
+    image.unlink()
+    result = CliRunner().invoke(facepipe, status)
+    assert f"damaged: {image}: is missing" in result.output
+    assert isinstance(result.exception, FacepipeError)
+    with archive.lock():
+        assert isinstance(CliRunner().invoke(facepipe, status).exception, RunConflictError)
 
 
 def test_a_description_is_read_whole_or_not_at_all(folder: BatchFolder) -> None:

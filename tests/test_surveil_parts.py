@@ -8,6 +8,7 @@ import os
 import stat
 import struct
 from datetime import UTC, datetime, timedelta
+from fnmatch import fnmatch
 from pathlib import Path
 
 import numpy as np
@@ -16,20 +17,29 @@ import pyarrow.parquet as pq
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from inboxes import write_clip
+from inboxes import without_length, write_clip
 from PIL import Image
 
 from facepipe.archive import Archive
 from facepipe.conventions import VolumeGeometry
 from facepipe.errors import FacepipeError, RunConflictError, SampleError, UsageError
+from facepipe.files import replacing
+from facepipe.schema import FACES, FILES
+from facepipe.surveil import state
 from facepipe.surveil.capture import from_exif, from_file, from_name
 from facepipe.surveil.containers import container_of, recorded_at
 from facepipe.surveil.digests import DigestSet
 from facepipe.surveil.inbox import Listing, list_inbox
-from facepipe.surveil.plan import FRAMES_PER_SEGMENT, IMAGES_PER_SHARD, make_items
+from facepipe.surveil.plan import (
+    FRAMES_PER_SEGMENT,
+    IMAGES_PER_SHARD,
+    expected_frames,
+    make_items,
+    stated_frames,
+)
 from facepipe.surveil.quality import surface_area_px2, surface_thickness_px
 from facepipe.surveil.rules import Rules
-from facepipe.surveil.video import FrameRule, open_regular, read_facts, read_frames
+from facepipe.surveil.video import FrameRule, count_frames, open_regular, read_facts, read_frames
 from facepipe.tablechange import TableChange
 from facepipe.volume import surface
 from facepipe.volumefile import read_volume, write_volume
@@ -157,6 +167,16 @@ class TestVideo:
                     assert abs(frame.image.mean() - 2 * frame.number) < 4
                     assert frame.seconds == pytest.approx(frame.number / 10)
 
+    @pytest.mark.parametrize("suffix", [".mp4", ".avi", ".mkv"])
+    def test_frames_are_counted_whatever_the_head_says(self, tmp_path: Path, suffix: str) -> None:
+        path = write_clip(
+            tmp_path / f"clip{suffix}", [np.full((64, 64, 3), 2 * i, np.uint8) for i in range(70)]
+        )
+        with open_regular(os.fsencode(without_length(path) if suffix == ".mkv" else path)) as file:
+            assert read_facts(file, "clip", 10_000).frames == (0 if suffix == ".mkv" else 70)
+            assert count_frames(file, "clip", 1000, 10_000) == 70
+            assert count_frames(file, "clip", 33, 10_000) == 33
+
     def test_colours_are_rgb(self, tmp_path: Path) -> None:
         red = np.zeros((64, 64, 3), np.uint8)
         red[..., 0] = 200
@@ -186,8 +206,10 @@ def plan(looked: list[dict], wave_frames: int = 512, **bounds) -> list[dict]:
     return list(make_items(looked, rules, wave_frames))
 
 
-def looked_at(kind: str, frames: int = 1, reason: str | None = None) -> dict:
-    return {"kind": kind, "frames": frames, "fps": 25.0, "reason": reason, "sha256": "0"}
+def looked_at(kind: str, frames: int = 1, reason: str | None = None, counted: int = 1) -> dict:
+    return {
+        "kind": kind, "frames": frames, "counted": counted, "fps": 25.0, "reason": reason, "sha256": "0",
+    }  # fmt: skip
 
 
 class TestPlan:
@@ -205,6 +227,15 @@ class TestPlan:
         seen = [item["first"] + 10 * i for item in items for i in range(item["count"])]
         assert seen[: len(range(0, frames, 10))] == list(range(0, frames, 10))
         assert [item["is_last"] for item in items] == [False, False, True]
+
+    @pytest.mark.parametrize("claimed", [0, 5])
+    def test_what_the_head_hides_is_cut_into_segments_too(self, claimed: int) -> None:
+        items = plan([looked_at("video", claimed, counted=(2 * FRAMES_PER_SEGMENT + 3) * 10)], wave_frames=64)
+        assert [item["first"] for item in items] == [0, 10 * FRAMES_PER_SEGMENT, 20 * FRAMES_PER_SEGMENT]
+        assert [expected_frames(item) for item in items] == [FRAMES_PER_SEGMENT, FRAMES_PER_SEGMENT, 3]
+        # What nobody promised may be missing, but for one frame of every video.
+        assert [stated_frames(item) for item in items] == [1, 0, 0]
+        assert [item["wave"] for item in items] == [0, 0, 1]
 
     def test_limits_bound_what_is_read(self) -> None:
         assert sum(item["count"] for item in plan([looked_at("video", 10**9)], max_frames=100)) == 100
@@ -280,11 +311,85 @@ class TestGrowingTables:
         assert len(list(archive.files_path.iterdir())) == 1
         assert self.numbers(archive) == [[1]]
 
+    def night(self, archive: Archive, number: int, merged: bool = True) -> None:
+        """What a run does to the tables."""
+        archive.sweep()
+        self.add(archive, rows(number))
+        if merged:
+            change = TableChange(archive)
+            change.merge(archive.files_path, archive.parts(archive.files_path), SCHEMA, small_rows=100)
+            change.commit()
+
+    @pytest.mark.parametrize("merged", [True, False])
+    @pytest.mark.parametrize("nights", [1, 2])
+    def test_an_older_archive_json_costs_no_row(self, archive: Archive, merged: bool, nights: int) -> None:
+        for number in (1, 2):
+            self.night(archive, number, merged)
+        copy = archive.json_path.read_bytes()
+        for number in range(3, 3 + nights):
+            self.night(archive, number, merged)
+        newest = archive.json_path.read_bytes()
+        archive.json_path.write_bytes(copy)
+        before = sorted(archive.files_path.iterdir())
+        with pytest.raises(FacepipeError, match="restore the whole archive"):
+            archive.sweep()
+        assert sorted(archive.files_path.iterdir()) == before
+        assert archive.json_path.read_bytes() == copy
+        archive.json_path.write_bytes(newest)
+        archive.sweep()
+        kept = [number for part in self.numbers(archive) for number in part]
+        assert sorted(kept) == list(range(1, 3 + nights))
+
+    def test_where_a_file_is_missing_no_other_is_deleted(self, archive: Archive) -> None:
+        self.add(archive, rows(1), rows(2))
+        TableChange(archive).add(archive.files_path, rows(3), SCHEMA)
+        gone, *_ = archive.parts(archive.files_path)
+        gone.unlink()
+        with pytest.raises(FacepipeError, match=f"{gone.name}: is missing.*restore the whole archive"):
+            archive.sweep()
+        assert len(list(archive.files_path.iterdir())) == 2
+
+    def test_a_file_dropped_by_a_run_that_died_is_swept_away(self, archive: Archive) -> None:
+        self.add(archive, rows(1))
+        (dropped,) = archive.parts(archive.files_path)
+        copy = dropped.read_bytes()
+        change = TableChange(archive)
+        change.rewrite(dropped, rows(2), SCHEMA)
+        change.commit()
+        dropped.write_bytes(copy)
+        archive.sweep()
+        assert not dropped.exists()
+        assert self.numbers(archive) == [[2]]
+
     def test_without_rows_there_is_no_file(self, archive: Archive) -> None:
         before = archive.read_facts()
         self.add(archive, rows())
         assert archive.read_facts() == before
         assert not list(archive.files_path.iterdir())
+
+
+def test_an_archive_is_described_again_when_files_are_merged_away_meanwhile(
+    archive: Archive, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for sha256 in ("a", "b"):
+        change = TableChange(archive)
+        change.add(archive.files_path, [pa.Table.from_pylist([{"sha256": sha256}], FILES)], FILES)
+        change.add(archive.faces_path, [pa.Table.from_pylist([{"sha256": sha256}], FACES)], FACES)
+        change.commit()
+
+    def merge_first(*arguments):
+        monkeypatch.undo()
+        change = TableChange(archive)
+        change.merge(archive.faces_path, archive.parts(archive.faces_path), FACES, 100)
+        change.merge(archive.files_path, archive.parts(archive.files_path), FILES, 100)
+        change.commit()
+        return state.read_part(*arguments)
+
+    monkeypatch.setattr(state, "read_part", merge_first)
+    assert "2 files read, 2 inputs, 2 faces" in "\n".join(state.describe(archive))
+    archive.parts(archive.faces_path)[0].write_bytes(b"damaged")
+    with pytest.raises(FacepipeError, match="not a readable Parquet file"):
+        state.describe(archive)
 
 
 @pytest.mark.parametrize("text", ["{", "[]", '{"format": 2}', '{"format": 2, "created": "", "parts": 3}'])
@@ -379,3 +484,14 @@ def test_listing_memory_does_not_grow_with_the_number_of_folders(tmp_path: Path)
     assert paths == sorted(paths)
     assert (len(paths), listing.files, listing.other) == (15, 15, 2)
     assert not list(list_inbox(tmp_path, timedelta(hours=1).total_seconds(), Listing()))
+
+
+def test_writers_of_one_number_on_two_machines_do_not_meet(tmp_path: Path) -> None:
+    target = tmp_path / "file"
+    with replacing(target) as here, replacing(target) as there:
+        here.write_text("here")
+        there.write_text("there")
+    assert target.read_text() == "here"
+    for name in (here.name, there.name):
+        assert fnmatch(name, ".*.tmp")
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]

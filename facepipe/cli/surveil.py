@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from facepipe.cli.options import config_from, options_from
+from facepipe.errors import UsageError
 from facepipe.surveil.config import SurveilConfig
 
 
@@ -24,6 +25,9 @@ def surveil(config_file: Path | None, inbox: Path | None, **options: Any) -> Non
 
     Example: facepipe surveil inbox --out archive --per-second 2 --retain-days 30
     """
+    missing = [name for name, value in (("INBOX", inbox), ("--out", options["out"])) if value is None]
+    if missing and config_file is None:
+        raise UsageError(f"{' and '.join(missing)} is needed: `facepipe surveil INBOX --out ARCHIVE`")
     _run(config_from(SurveilConfig, config_file, {"inbox": inbox, **options}))
 
 

@@ -21,14 +21,12 @@ from facepipe.surveil.job import SurveilJob
 from facepipe.surveil.ledger import Ledger
 from facepipe.surveil.mending import mend
 from facepipe.surveil.plan import (
-    FILES_PER_LOOK,
     ITEMS,
     LISTED,
     LOOK_WAVE,
     STAGES,
     SurveilUnit,
     make_items,
-    stated_frames,
 )
 from facepipe.surveil.publish import write_rows
 from facepipe.surveil.rules import Rules
@@ -94,9 +92,8 @@ def run_batch(
         EnvironmentTroubleError: disk, memory or cluster failed; what is done stays done.
     """
     folder = job.folder
-    total = read_table(folder.listed_path).num_rows
-    shards = range(-(-total // FILES_PER_LOOK))
-    _run_stage(job, engine, summary, show, "look", LOOK_WAVE, [(shard, 0) for shard in shards])
+    looks = [(shard, 0) for shard in range(folder.look_shards())]
+    _run_stage(job, engine, summary, show, "look", LOOK_WAVE, looks)
     _plan(job, ledger, summary, wave_frames)
     for wave in range(folder.waves()):
         if folder.rows_path(wave).exists():
@@ -159,11 +156,8 @@ def _run_stage(
 
 def _expected(job: SurveilJob, unit: SurveilUnit) -> int:
     """How many files, frames or faces a unit has."""
-    if unit.stage == "look":
-        start, stop = job.span(unit)
-        return stop - start
-    if unit.stage == "detect":
-        return sum(stated_frames(item) for item in job.folder.read_items(unit.wave, unit.shard))
+    if unit.stage in ("look", "detect"):
+        return job.weight(unit)
     return job.folder.count_faces(unit.wave, unit.shard)[unit.block]
 
 

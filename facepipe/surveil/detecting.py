@@ -125,7 +125,7 @@ def _of_video(
         return
     if done == 0 and first and not _has_frame(stream, file, facts, first - step, rules):
         return  # where the video ends is the business of the segment that ends there
-    if done < stated_frames(item) or (first == 0 and done == 0):
+    if done < stated_frames(item):
         reason = "unreadable-video" if first == 0 and done == 0 else "truncated-video"
         frame = Frame(first + done * step, (first + done * step) / item["fps"], np.zeros((1, 1, 3), np.uint8))
         detail = f"{file.source}: frame {frame.number} could not be decoded, {item['frames']} were promised"

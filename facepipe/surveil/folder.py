@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -17,7 +18,7 @@ import pyarrow.parquet as pq
 from facepipe.archive import Archive, delete_folder
 from facepipe.errors import EnvironmentTroubleError
 from facepipe.files import write_atomically
-from facepipe.surveil.plan import FACES_PER_BLOCK, LOOK_WAVE, SurveilUnit
+from facepipe.surveil.plan import FACES_PER_BLOCK, FILES_PER_LOOK, LOOK_WAVE, SurveilUnit
 from facepipe.tables import read_table, write_tables
 
 
@@ -75,9 +76,17 @@ class BatchFolder:
         _write_json(self.facts_path, dict(facts))
 
     def read_looked(self) -> pa.Table:
-        """What look said of every file of the batch."""
-        units = (SurveilUnit("look", LOOK_WAVE, shard) for shard, _ in sorted(self.done("look", LOOK_WAVE)))
+        """What look said of every file of the batch.
+
+        Raises:
+            EnvironmentTroubleError: a part is missing or damaged.
+        """
+        units = (SurveilUnit("look", LOOK_WAVE, shard) for shard in range(self.look_shards()))
         return pa.concat_tables(self.read_part(unit) for unit in units)
+
+    def look_shards(self) -> int:
+        """How many shards of files there are to look at."""
+        return math.ceil(read_table(self.listed_path).num_rows / FILES_PER_LOOK)
 
     def rows_path(self, wave: int) -> Path:
         """The rows of a finished wave."""

@@ -22,7 +22,7 @@ from facepipe.surveil.faces import EXPORTED, REGRESSED, RESTORED, Places, export
 from facepipe.surveil.folder import BatchFolder
 from facepipe.surveil.inbox import InboxFile, shown
 from facepipe.surveil.looking import LOOKED, look
-from facepipe.surveil.plan import FACES_PER_BLOCK, FILES_PER_LOOK, SurveilUnit
+from facepipe.surveil.plan import FACES_PER_BLOCK, FILES_PER_LOOK, SurveilUnit, expected_frames
 from facepipe.surveil.rules import Rules
 from facepipe.tables import read_table
 
@@ -75,6 +75,13 @@ class SurveilJob:
             return indices[0], indices[-1] + 1
         start = unit.block * FACES_PER_BLOCK
         return start, min(start + FACES_PER_BLOCK, self.folder.count_rows(unit.wave, unit.shard))
+
+    def weight(self, unit: SurveilUnit) -> int:
+        """How many files, frames or faces a unit takes the time of."""
+        if unit.stage == "detect":
+            return sum(expected_frames(item) for item in self.folder.read_items(unit.wave, unit.shard))
+        start, stop = self.span(unit)
+        return stop - start
 
     def run(self, unit: SurveilUnit, skip: Reasons, device: str) -> UnitReport:
         """Do one unit and write its part; see `facepipe.jobs.Job.run`."""

@@ -20,7 +20,7 @@ from facepipe.surveil.capture import Capture, from_exif, from_file, from_name, n
 from facepipe.surveil.containers import container_of, recorded_at
 from facepipe.surveil.inbox import InboxFile, mtime_ns_of
 from facepipe.surveil.rules import Rules
-from facepipe.surveil.video import VideoFacts, open_regular, read_facts
+from facepipe.surveil.video import VideoFacts, count_frames, open_regular, read_facts
 
 CHANGED = "changed"
 """Reason of a file that is not what was listed: no row, the next run looks again."""
@@ -34,6 +34,7 @@ LOOKED = pa.schema(
         *FILES,
         ("kind", pa.string()),
         ("frames", pa.int64()),
+        ("counted", pa.int64()),
         ("fps", pa.float64()),
         ("time", pa.timestamp("us")),
         ("time_source", pa.string()),
@@ -41,7 +42,8 @@ LOOKED = pa.schema(
         ("detail", pa.string()),
     ]
 )
-"""What `look` says of each file; `sha256` is null where it could not be read."""
+"""What `look` says of each file; `sha256` is null where it could not be read. `frames` is what the head of a
+video claims, 0 where it does not say; `counted` is how many there are, as far as it is looked at."""
 
 
 def look(
@@ -64,14 +66,14 @@ def look(
         if not unchanged(stream, file):
             raise SampleError(CHANGED, f"{file.source}: it is still being written")
         kind = _kind(stream, file)
-        row: dict[str, Any] = {"sha256": sha256, "kind": kind, "frames": 1, "fps": None}
+        row: dict[str, Any] = {"sha256": sha256, "kind": kind, "frames": 1, "counted": 1, "fps": None}
         capture, reason, detail = None, None, None
         try:
             if given_up:
                 raise SampleError(*given_up)
             if kind == "video":
-                capture, facts = _look_at_video(stream, file, rules)
-                row |= {"frames": facts.frames, "fps": facts.fps}
+                capture, facts, counted = _look_at_video(stream, file, rules)
+                row |= {"frames": facts.frames, "counted": counted, "fps": facts.fps}
             else:
                 capture = _look_at_image(stream, file, rules)
         except SampleError as error:
@@ -132,10 +134,12 @@ def _look_at_image(stream: BinaryIO, file: InboxFile, rules: Rules) -> Capture |
             return None
 
 
-def _look_at_video(stream: BinaryIO, file: InboxFile, rules: Rules) -> tuple[Capture | None, VideoFacts]:
+def _look_at_video(stream: BinaryIO, file: InboxFile, rules: Rules) -> tuple[Capture | None, VideoFacts, int]:
     facts = read_facts(stream, file.source, rules.max_pixels)
+    at_most = rules.allowed_frames(facts.fps) * rules.frames.step(facts.fps)
+    counted = count_frames(stream, file.source, at_most, rules.max_pixels)
     stream.seek(0)
     time = recorded_at(stream, container_of(stream.read(16)) or "")
     if time is not None and plausible(time, datetime.now(UTC)):
-        return Capture(naive(time), "video"), facts
-    return None, facts
+        return Capture(naive(time), "video"), facts, counted
+    return None, facts, counted

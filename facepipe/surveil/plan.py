@@ -47,6 +47,7 @@ ITEMS = pa.schema(
         ("time_source", pa.string()),
         ("fps", pa.float64()),
         ("frames", pa.int64()),
+        ("counted", pa.int64()),
         ("first", pa.int64()),
         ("step", pa.int64()),
         ("count", pa.int64()),
@@ -56,7 +57,7 @@ ITEMS = pa.schema(
     ]
 )
 """An image, or a segment of a video: `count` frames at most, each `step`-th from `first` on. `frames` is what
-the head of the video claims."""
+the head of the video claims, 0 where it does not say, and `counted` how many there are."""
 
 
 @dataclass(frozen=True)
@@ -89,7 +90,7 @@ def make_items(looked: Iterable[dict[str, Any]], rules: Rules, wave_frames: int)
     """
     wave = shard = in_shard = in_wave = 0
     for index, item in enumerate(item for row in looked for item in _cut(row, rules)):
-        frames = stated_frames(item)
+        frames = expected_frames(item)
         alone = item["kind"] == "video"
         if in_wave and in_wave + frames > wave_frames:
             wave, shard, in_wave, in_shard = wave + 1, shard + 1, 0, 0
@@ -101,11 +102,18 @@ def make_items(looked: Iterable[dict[str, Any]], rules: Rules, wave_frames: int)
 
 
 def stated_frames(item: dict[str, Any]) -> int:
-    """How many frames of an item are to be looked at if its head tells the truth; 1 where it says nothing."""
-    if item["kind"] == "image" or not item["frames"]:
-        return 1
-    left = -(-(item["frames"] - item["first"]) // item["step"])
-    return max(1, min(item["count"], left))
+    """How many frames of an item are to be looked at if its head tells the truth: one of every input."""
+    return max(_frames_of(item, item["frames"]), int(item["first"] == 0))
+
+
+def expected_frames(item: dict[str, Any]) -> int:
+    """How many frames of an item there are to be looked at, as far as anything tells; 1 at least."""
+    return max(1, _frames_of(item, max(item["frames"], item["counted"])))
+
+
+def _frames_of(item: dict[str, Any], frames: int) -> int:
+    left = math.ceil((frames - item["first"]) / item["step"])
+    return max(0, min(item["count"], left))
 
 
 def _cut(row: dict[str, Any], rules: Rules) -> Iterator[dict[str, Any]]:
@@ -115,10 +123,10 @@ def _cut(row: dict[str, Any], rules: Rules) -> Iterator[dict[str, Any]]:
         yield item
         return
     step = rules.frames.step(row["fps"])
-    allowed = min(rules.max_frames, max(1, math.ceil(rules.max_seconds * row["fps"] / step)))
-    stated = math.ceil(row["frames"] / step)
-    for begin in range(0, max(1, min(stated, allowed)), FRAMES_PER_SEGMENT):
-        is_last = begin + FRAMES_PER_SEGMENT >= min(stated, allowed)
-        # The last one goes on to the real end, since the head may claim fewer frames than there are.
+    allowed = rules.allowed_frames(row["fps"])
+    expected = min(allowed, math.ceil(max(row["frames"], row["counted"]) / step))
+    for begin in range(0, max(1, expected), FRAMES_PER_SEGMENT):
+        is_last = begin + FRAMES_PER_SEGMENT >= expected
+        # The last one goes on to the real end, since there may be a few more than were counted.
         count = allowed - begin if is_last else FRAMES_PER_SEGMENT
         yield item | {"first": begin * step, "step": step, "count": count, "is_last": is_last}

@@ -29,7 +29,11 @@ _RESULTS = tuple(name for name in EXPORTED.names if name != "index")
 
 
 def write_rows(job: SurveilJob, wave: int, shards: Iterable[int]) -> None:
-    """Join what the units of a wave wrote to rows of the table: from then on the wave is done."""
+    """Join what the units of a wave wrote to rows of the table: from then on the wave is done.
+
+    Raises:
+        EnvironmentTroubleError: a part is missing or damaged.
+    """
     folder = job.folder
     tables = (_rows_of_shard(job, wave, shard) for shard in shards)
     write_tables(folder.rows_path(wave), tables, FACES, private=True)
@@ -39,8 +43,9 @@ def write_rows(job: SurveilJob, wave: int, shards: Iterable[int]) -> None:
 def _rows_of_shard(job: SurveilJob, wave: int, shard: int) -> pa.Table:
     folder, rules = job.folder, job.rules
     exported: dict[int, dict[str, Any]] = {}
-    for done_shard, block in folder.done("export", wave):
-        if done_shard == shard:
+    # By name: a listing may lack a part that another machine wrote, and nobody would miss it.
+    for block, faces in enumerate(folder.count_faces(wave, shard)):
+        if faces:
             part = folder.read_part(SurveilUnit("export", wave, shard, block))
             exported |= {row["index"]: row for row in part.to_pylist()}
     regressor_key = rules.regressor_key()

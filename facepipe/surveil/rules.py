@@ -7,6 +7,7 @@ its rows has changed, so that another method concerns no frame without faces and
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 from facepipe.conventions import NETWORK_PX
@@ -48,6 +49,10 @@ class Rules:
     max_pixels: int
     max_frames: int
     max_seconds: float
+
+    def allowed_frames(self, fps: float) -> int:
+        """How many frames of a video are looked at, at most."""
+        return min(self.max_frames, max(1, math.ceil(self.max_seconds * fps / self.frames.step(fps))))
 
     def frames_key(self, kind: str) -> str:
         """The digest of what finds faces in an 'image' or a 'video'."""

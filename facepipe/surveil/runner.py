@@ -19,6 +19,7 @@ from facepipe.errors import UsageError
 from facepipe.surveil.batch import Show, begin, find_begun, run_batch
 from facepipe.surveil.config import SurveilConfig
 from facepipe.surveil.inbox import InboxFile, list_inbox
+from facepipe.surveil.job import SurveilJob
 from facepipe.surveil.ledger import Ledger
 from facepipe.surveil.publish import finish, publish
 from facepipe.surveil.retention import expire
@@ -120,14 +121,14 @@ class _Work:
         if block:
             yield block
 
-    def _engine(self, job: object) -> Engine:
+    def _engine(self, job: SurveilJob) -> Engine:
         if self._client is None:
             config = self.config
             cluster = open_cluster(
                 config.cluster, config.workers, config.cluster_config, config.worker_memory_gb
             )
             self._client = self.stack.enter_context(connect(self.stack.enter_context(cluster)))
-        return Engine(self._client, job, self.config.unit_timeout_s)  # type: ignore[arg-type]
+        return Engine(self._client, job, self.config.unit_timeout_s, job.weight)  # type: ignore[arg-type]
 
 
 def _now() -> datetime:

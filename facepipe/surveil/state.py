@@ -7,33 +7,49 @@ from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path
 
-import pyarrow.parquet as pq
-
-from facepipe.archive import Archive, read_part
+from facepipe.archive import Archive, ArchiveFacts, read_part
+from facepipe.errors import FacepipeError
 
 GB = 1e9
 
+ATTEMPTS = 5
 
-def describe(archive: Archive) -> Iterator[str]:
+
+def describe(archive: Archive) -> list[str]:
     """Lines that say how an archive is: whether a run works on it, what is in it, how large it is.
+
+    A run may take files from its tables while they are read: then they are read again.
 
     Raises:
         UsageError: no archive, or none that this version can read.
         FacepipeError: one of its tables is damaged.
     """
-    facts = archive.read_facts()
+    for _ in range(ATTEMPTS):
+        facts = archive.read_facts()
+        try:
+            return list(_lines(archive, facts))
+        except FacepipeError:
+            if archive.read_facts().change == facts.change:
+                raise
+    raise FacepipeError(
+        f"{archive.path}: its tables changed {ATTEMPTS} times while they were read; ask again"
+    )
+
+
+def _lines(archive: Archive, facts: ArchiveFacts) -> Iterator[str]:
     yield f"{archive.path}: archive of {facts.created[:10]}, {_state(archive)}"
-    files = sum(pq.read_metadata(part).num_rows for part in archive.parts(archive.files_path))
+    known = archive.parts(archive.files_path, facts)
+    files = sum(rows.num_rows for part in known for rows in read_part(part, ["size_bytes"]))
     reasons: dict[str, int] = {}
     inputs: set[str] = set()
-    for part in archive.parts(archive.faces_path):
+    for part in archive.parts(archive.faces_path, facts):
         for rows in read_part(part, ["sha256", "reason"]):
             inputs.update(rows["sha256"].to_pylist())
             for reason in rows["reason"].to_pylist():
                 reasons[reason or ""] = reasons.get(reason or "", 0) + 1
     yield f"  {files} files read, {len(inputs)} inputs, {reasons.pop('', 0)} faces"
     yield from (f"  {count:>8} {reason}" for reason, count in sorted(reasons.items()))
-    last = _last_run(archive)
+    last = _last_run(archive, facts)
     if last is not None:
         yield f"  last run with anything to do: {last.isoformat(sep=' ', timespec='seconds')} UTC"
     yield f"  disk: {_size(archive.pixels_path):.2f} GB of pixels, {_size(archive.path):.2f} GB in all"
@@ -47,9 +63,9 @@ def _state(archive: Archive) -> str:
     return "no run is working on it"
 
 
-def _last_run(archive: Archive) -> datetime | None:
+def _last_run(archive: Archive, facts: ArchiveFacts) -> datetime | None:
     started: list[datetime] = []
-    for part in archive.parts(archive.stages_path):
+    for part in archive.parts(archive.stages_path, facts):
         for rows in read_part(part, ["started"]):
             started += rows["started"].to_pylist()
     return max(started, default=None)

@@ -6,7 +6,7 @@ import math
 import os
 import stat
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from io import BufferedReader
@@ -129,6 +129,25 @@ def read_facts(file: BinaryIO, name: str, max_pixels: int) -> VideoFacts:
         )
 
 
+def count_frames(file: BinaryIO, name: str, at_most: int, max_pixels: int) -> int:
+    """Count the frames that a video holds without decoding any, whatever its head says.
+
+    Args:
+        file: opened.
+        name: what to call it in messages.
+        at_most: where to stop counting.
+        max_pixels: as in `read_facts`.
+
+    Raises:
+        SampleError: not-a-video, unreadable-video.
+    """
+    with _capture(file, name, max_pixels, (cv2.CAP_PROP_FORMAT, -1)) as capture:
+        count = 0
+        while count < at_most and capture.grab():
+            count += 1
+        return count
+
+
 def read_frames(
     file: BinaryIO, name: str, facts: VideoFacts, first: int, step: int, count: int, max_pixels: int
 ) -> Iterator[Frame]:
@@ -173,12 +192,12 @@ def _seek(capture: Any, first: int) -> int | None:
 
 
 @contextmanager
-def _capture(file: BinaryIO, name: str, max_pixels: int) -> Iterator[Any]:
+def _capture(file: BinaryIO, name: str, max_pixels: int, options: Sequence[int] = ()) -> Iterator[Any]:
     file.seek(0)
     if container_of(file.read(16)) is None:
         raise SampleError("not-a-video", f"{name}: neither of MP4, AVI, Matroska")
     # By its descriptor: no name, however odd, reaches the decoder, and no other file can take its place.
-    arguments = [cv2.CAP_PROP_N_THREADS, 1]
+    arguments = [cv2.CAP_PROP_N_THREADS, 1, *options]
     os.environ.setdefault(_LOG_LEVEL, _QUIET)
     cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
     with _environment:
