@@ -78,6 +78,8 @@ def test_an_imported_vrn_computes_what_its_modules_do(
         {"batch_norm": "per-image"} if train else {}
     )
     assert file.info.arguments["nested"] == ("fine" if fine else "coarse")
+    assert (file.info.geometry["z_zero"], file.info.assumed) == (100, ("z_zero",))
+    assert file.info.origin["file"] == "vrn.t7"
     network = get_regressor("vrn-2017").build()
     volumes = network(IMAGES)
     assert volumes.shape == (2, 5, 192, 192)
