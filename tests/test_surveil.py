@@ -31,7 +31,7 @@ from facepipe.overdue import Watch, default_limit_s
 from facepipe.progress import progress
 from facepipe.reconstruct import DEFAULT_METHOD
 from facepipe.results import ask, query
-from facepipe.surveil import batch, rules, runner
+from facepipe.surveil import job, rules, runner
 from facepipe.surveil.config import SurveilConfig
 from facepipe.surveil.plan import FRAMES_PER_SEGMENT
 from facepipe.surveil.retention import expire
@@ -198,13 +198,13 @@ def test_a_file_that_changes_meanwhile_is_left_to_the_next_run(
 ) -> None:
     path = write(inbox / "a.png", canvas((faces[0], 10, 40, 130)))
     steady = write(inbox / "b.png", canvas((faces[1], 10, 40, 130)))
-    count = batch.stated_frames
+    count = job.expected_frames
 
     def count_and_change(item: dict) -> int:
         write(path, canvas((faces[2], 10, 40, 130)))
         return count(item)
 
-    monkeypatch.setattr(batch, "stated_frames", count_and_change)
+    monkeypatch.setattr(job, "expected_frames", count_and_change)
     surveil()
     assert [row["source"] for row in rows(tmp_path / "archive")] == [steady.name]
     monkeypatch.undo()

@@ -27,7 +27,7 @@ def surveil(config_file: Path | None, inbox: Path | None, **options: Any) -> Non
     """
     missing = [name for name, value in (("INBOX", inbox), ("--out", options["out"])) if value is None]
     if missing and config_file is None:
-        raise UsageError(f"{' and '.join(missing)} is needed: `facepipe surveil INBOX --out ARCHIVE`")
+        raise UsageError(f"{' is needed, '.join(missing)} is needed: `facepipe surveil INBOX --out ARCHIVE`")
     _run(config_from(SurveilConfig, config_file, {"inbox": inbox, **options}))
 
 
