@@ -57,6 +57,7 @@ def test_the_flow_gives_the_same_weights(
     setting = Setting(tmp_path / "a.checkpoint", workers=0)
     trainer = Trainer(plan, setting, start_from(initial, plan.architecture))
     trainer.run(lambda _: None, lambda _: None)
+    trainer.calibrate()
     expected = {key: value.numpy() for key, value in trainer.network.state_dict().items()}
     np.testing.assert_equal(load_tensors(path), expected)
 

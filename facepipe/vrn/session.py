@@ -48,10 +48,11 @@ def train_weights(
         EnvironmentTroubleError: a process that makes faces was killed.
     """
     trainer = Trainer(plan, setting, start_from(initial, plan.architecture) if initial else None)
-    finished = trainer.finished_before(out)
     trainer.run(tell, report)
     if not trainer.writes:
         return None
+    shift, score = trainer.calibrate()
+    finished = trainer.finished_before(out)
     if finished is not None:
         return finished
     training = {
@@ -61,23 +62,18 @@ def train_weights(
         "faces": trainer.faces,
         "samples_seen": trainer.faces * plan.views,
         "steps": trainer.step,
+        "calibration": f"logits shifted by {shift:+.3f}, for the highest IoU on the validation faces",
         "seconds": round(trainer.seconds),
         "not_fit_for": NOT_FIT_FOR,
         CURVE: [float(f"{row['loss']:.4g}") for row in trainer.history],
     }
     if initial is not None:
         training["started_from"] = f"{initial.info.name}, identity {initial.identity}"
-    file = trainer.save_weights(out, training, _last_figures(trainer))
+    figures = {
+        "images": setting.validation_faces,
+        "iou": round(score.iou, 4),
+        "depth_rmse_px": round(score.depth_px, 3),
+    }
+    file = trainer.save_weights(out, training, {"validation_faces": figures})
     write_card(file)
     return file
-
-
-def _last_figures(trainer: Trainer) -> dict[str, Any]:
-    last = trainer.history[-1]
-    return {
-        "validation_faces": {
-            "images": trainer.setting.validation_faces,
-            "iou": last["validation_iou"],
-            "depth_rmse_px": last["validation_depth_px"],
-        }
-    }

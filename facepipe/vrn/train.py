@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from numpy.typing import NDArray
@@ -18,7 +18,9 @@ from facepipe.inference import load_module
 from facepipe.schema import TRAINING
 from facepipe.training import trainer
 from facepipe.training.trainer import Row, Schedule, Training
+from facepipe.vrn.calibrate import calibrate
 from facepipe.vrn.examples import Block, blocks
+from facepipe.vrn.hourglass import StackedNetwork
 from facepipe.vrn.image_norm import use_image_statistics
 from facepipe.vrn.initial import Initial
 from facepipe.vrn.losses import volume_loss
@@ -26,7 +28,7 @@ from facepipe.vrn.networks import build_network
 from facepipe.vrn.plan import TrainingPlan
 from facepipe.vrn.ranks import Ranks
 from facepipe.vrn.usage import OWN
-from facepipe.vrn.validation import ValidationFaces, make_validation_faces, validate
+from facepipe.vrn.validation import ValidationFaces, ValidationScore, make_validation_faces, validate
 from facepipe.vrn.volumes import to_cells, to_input
 from facepipe.weights import WeightsFile, WeightsInfo
 
@@ -123,15 +125,32 @@ class Trainer(Training):
         return self.descend(volume_loss(cells, targets.to(self.device)))
 
     def _figures(self) -> Row:
-        if self._faces is None:
-            self._faces = make_validation_faces(self.setting.validation_faces)
-        geometry = self.plan.architecture.geometry
-        score = validate(self.network, self._faces, geometry, self.device, self.usage)
+        score = self._score()
         return {
             "faces": self.faces,
             "validation_iou": score.iou,
             "validation_depth_px": score.depth_px,
         }
+
+    def _validation_faces(self) -> ValidationFaces:
+        if self._faces is None:
+            self._faces = make_validation_faces(self.setting.validation_faces)
+        return self._faces
+
+    def _score(self) -> ValidationScore:
+        geometry = self.plan.architecture.geometry
+        return validate(self.network, self._validation_faces(), geometry, self.device, self.usage)
+
+    def calibrate(self) -> tuple[float, ValidationScore]:
+        """Move the surface of a network that is trained to where it agrees best with validation faces.
+
+        Returns:
+            What was added to its last logits, and its score since.
+        """
+        network = cast(StackedNetwork, self.network)
+        geometry = self.plan.architecture.geometry
+        shift = calibrate(network, self._validation_faces(), geometry, self.device, self.usage)
+        return shift, self._score()
 
     def tensors(self) -> dict[str, NDArray[Any]]:
         """The network as weights hold it."""
