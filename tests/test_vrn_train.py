@@ -371,6 +371,10 @@ def test_commands(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert 0 < info.figures["validation_faces"]["iou"] < 1
     started = open_regressor("vrn-compact").file
     assert info.training["started_from"] == f"vrn-compact, identity {started.identity}"
+    assert info.training["earlier"][:-1] == list(started.info.training.get("earlier", ()))
+    assert info.training["earlier"][-1].startswith(started.info.training["command"])
+    assert f"({started.info.training['samples_seen']} samples, " in info.training["earlier"][-1]
+    assert re.fullmatch(r"logits shifted by [+-]\d\.\d+, .*", info.training["calibration"])
     assert info.training["device"] == hardware("cpu", 1)
     before = load_tensors(weights)
     judge = [

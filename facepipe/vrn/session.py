@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -69,6 +69,8 @@ def train_weights(
     }
     if initial is not None:
         training["started_from"] = f"{initial.info.name}, identity {initial.identity}"
+        before = initial.info.training
+        training["earlier"] = [*before.get("earlier", ()), _told(before)]
     figures = {
         "images": setting.validation_faces,
         "iou": round(score.iou, 4),
@@ -77,3 +79,11 @@ def train_weights(
     file = trainer.save_weights(out, training, {"validation_faces": figures})
     write_card(file)
     return file
+
+
+def _told(training: Mapping[str, Any]) -> str:
+    """A training in one line, for the card of what goes on from it."""
+    command, samples, seconds = (training.get(key) for key in ("command", "samples_seen", "seconds"))
+    facts = [f"{samples} samples" if samples else "", f"{seconds} s" if seconds else ""]
+    told = ", ".join(fact for fact in facts if fact) or "nothing else is known"
+    return f"{command or 'an unknown command'} ({told})"
