@@ -17,6 +17,11 @@ NOT_FIT_FOR = (
     "front of the ears); it saw rendered heads only, so hair, masks and hands over a real face mislead it"
 )
 
+DATA = (
+    "faces from seeds, made while it learned; mirrored, moved, put through what happens before real cameras, "
+    "and photographed anew each time"
+)
+
 
 def train_weights(
     plan: TrainingPlan,
@@ -57,7 +62,7 @@ def train_weights(
         return finished
     training = {
         **described,
-        "data": "faces from seeds, made while it learned; mirrored, moved and photographed anew each time",
+        "data": DATA,
         "loss": "binary cross-entropy of soft occupancy on the grid of the prediction",
         "faces": trainer.faces,
         "samples_seen": trainer.faces * plan.views,
