@@ -108,8 +108,10 @@ def test_correlation_and_landmarks_outside_by_hand() -> None:
     few = np.array(landmarks)
     few[:, 0] += 60
     assert compare(volume, GEOMETRY, replace(case, truth=Truth("landmarks3d", None, few))) == Figures(
-        hull_coverage=0.0
+        hull_coverage=0.0, landmarks_inside=0.0
     )
+    # Of landmarks 17..67, 30..59 are inside.
+    assert figures.landmarks_inside == pytest.approx(30 / 51)
 
 
 def test_hull_coverage_by_hand() -> None:

@@ -85,6 +85,8 @@ class Figures:
         landmark_depth_error: mean |dz - median dz| over the inner 51 landmarks in the predicted silhouette,
             over sqrt(w h) of all 68 landmarks' box. Landmarks behind the front surface count too, as in the
             published protocol, so that even the truth errs there.
+        landmarks_inside: share of the inner 51 landmarks in the predicted silhouette, those that count above:
+            who covers more of a turned face has more hidden ones counted.
         visible_depth_error: the same over those landmarks only that the front surface of the truth does not
             hide; None where there is no dense truth.
         flat_depth_error: the same of a surface without depth: what knowing nothing gives.
@@ -96,6 +98,7 @@ class Figures:
     iou: float | None = None
     depth_rmse_px: float | None = None
     landmark_depth_error: float | None = None
+    landmarks_inside: float | None = None
     visible_depth_error: float | None = None
     flat_depth_error: float | None = None
     landmark_correlation: float | None = None
@@ -162,9 +165,11 @@ def _landmark_depth(
     predicted = depth_at(depth, inner / pixel_px)
     counts = np.isfinite(predicted)
     size_px = float(np.sqrt(np.prod(np.ptp(landmarks[:, :2], axis=0))))
+    inside = float(counts.mean())
     if np.count_nonzero(counts) < MIN_LANDMARKS or size_px == 0:
-        return {}
+        return {"landmarks_inside": inside}
     found: dict[str, float | None] = {
+        "landmarks_inside": inside,
         "landmark_depth_error": _spread((predicted - inner[:, 2])[counts]) / size_px,
         "flat_depth_error": _spread(inner[counts, 2]) / size_px,
         "landmark_correlation": _correlation(inner[counts, 2], predicted[counts]),

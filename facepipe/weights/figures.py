@@ -27,6 +27,7 @@ COLUMNS = {
     "landmark_correlation": "depth correlation",
     "visible_correlation": "visible depth correlation",
     "hull_coverage": "hull coverage",
+    "landmarks_inside": "landmarks inside",
 }
 """Headings, in the order of the columns; other figures follow under their own names."""
 
@@ -42,6 +43,8 @@ MEANINGS = {
     "landmark_correlation": "Pearson's, of predicted and true depths of the same landmarks",
     "visible_correlation": "the same at landmarks that no nearer part of the true surface hides",
     "hull_coverage": "share of the landmarks' convex hull that lies in the predicted silhouette",
+    "landmarks_inside": "share of the inner 51 landmarks there; who covers more of a turned face has more hidden "
+    "ones counted in the landmark depth error",
 }
 
 COMMANDS = "commands"
