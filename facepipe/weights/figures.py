@@ -43,8 +43,8 @@ MEANINGS = {
     "landmark_correlation": "Pearson's, of predicted and true depths of the same landmarks",
     "visible_correlation": "the same at landmarks that no nearer part of the true surface hides",
     "hull_coverage": "share of the landmarks' convex hull that lies in the predicted silhouette",
-    "landmarks_inside": "share of the inner 51 landmarks there; who covers more of a turned face has more hidden "
-    "ones counted in the landmark depth error",
+    "landmarks_inside": "share of the inner 51 landmarks there; who covers more of a turned face has more "
+    "hidden ones counted in the landmark depth error",
 }
 
 COMMANDS = "commands"
