@@ -16,7 +16,6 @@ import dask
 import pyarrow.parquet as pq
 import pytest
 from conftest import ROOT
-from dask_jobqueue.slurm import SLURMCluster
 from distributed import Client, LocalCluster
 from localslurm import LocalSlurm
 
@@ -25,7 +24,7 @@ from facepipe.cluster.file import Limits, SlurmFile, read_kubernetes_file, read_
 from facepipe.cluster.kubernetes import named_resources, open_kubernetes
 from facepipe.cluster.scaling import tasks_of_groups, wait_for, wanted, workers_of_groups
 from facepipe.cluster.settings import CONFIG, NO_PAGES, WORKER_ENVIRONMENT, scheduler_environment
-from facepipe.cluster.slurm import SlurmCluster, job_options, open_slurm
+from facepipe.cluster.slurm import SlurmCluster, job_options, load_jobqueue, open_slurm
 from facepipe.engine import Engine
 from facepipe.errors import EnvironmentTroubleError, UsageError
 from facepipe.jobs import Reasons, UnitReport
@@ -128,6 +127,16 @@ class TestFile:
         assert with_file.identity() == make_config({}).identity()
 
 
+def test_ctrl_c_stays_what_it_was() -> None:
+    """What submits jobs would end the process at Ctrl-C without a word, from its import on."""
+    script = (
+        "import signal, sys; from facepipe.cluster.slurm import load_jobqueue; load_jobqueue(); "
+        "print('dask_jobqueue' in sys.modules, signal.getsignal(signal.SIGINT) is signal.default_int_handler)"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["True", "True"]
+
+
 class TestJobs:
     FILE = SlurmFile(
         cpu={"workers_per_job": 4, "memory_gb": 8, "partition": "short", "walltime": "02:00:00"},
@@ -142,6 +151,9 @@ class TestJobs:
         assert group is not None
         options = job_options(file, group, gpu) | {"protocol": None}
         scheduler = {"dashboard_address": "127.0.0.1:0"}
+        load_jobqueue()
+        from dask_jobqueue.slurm import SLURMCluster
+
         with SLURMCluster(**options, n_workers=0, scheduler_options=scheduler) as cluster:
             return cluster.job_script()
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -103,6 +104,7 @@ class SlurmCluster(SpecCluster):
                 self._created.discard(job)
 
     def _specification(self, group: str) -> dict[str, Any]:
+        load_jobqueue()
         from dask_jobqueue.slurm import SLURMJob
 
         options = self.jobs[group]
@@ -167,9 +169,22 @@ def open_slurm(file: SlurmFile) -> Iterator[str]:
                 yield cluster.scheduler_address
 
 
+def load_jobqueue() -> None:
+    """Import dask-jobqueue, and let Ctrl-C do what it did before: the import makes it leave without a word.
+
+    Raises:
+        ImportError: it is not installed.
+    """
+    before = signal.getsignal(signal.SIGINT)
+    import dask_jobqueue  # noqa: F401
+
+    if signal.getsignal(signal.SIGINT) is not before and before is not None:
+        signal.signal(signal.SIGINT, before)
+
+
 def _check_programs() -> None:
     try:
-        import dask_jobqueue  # noqa: F401 - is it installed?
+        load_jobqueue()
     except ImportError as error:
         raise UsageError("--cluster slurm needs dask-jobqueue: pip install 'facepipe[slurm]'") from error
     missing = [name for name in NEEDED_PROGRAMS if shutil.which(name) is None]
