@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -53,6 +54,16 @@ def real_data() -> Path:
     if not folder.is_dir():
         pytest.skip("no real data here: set FACEPIPE_REAL_DATA to a folder that has it")
     return folder
+
+
+@pytest.fixture
+def asked_to_end() -> Iterator[None]:
+    """Requests to end interrupt, also where the tests run in the background, in which Ctrl-C is ignored."""
+    numbers = signal.SIGINT, signal.SIGTERM
+    before = [signal.signal(number, signal.default_int_handler) for number in numbers]
+    yield
+    for number, handler in zip(numbers, before, strict=True):
+        signal.signal(number, handler)
 
 
 @pytest.fixture

@@ -130,7 +130,8 @@ class TestFile:
 def test_ctrl_c_stays_what_it_was() -> None:
     """What submits jobs would end the process at Ctrl-C without a word, from its import on."""
     script = (
-        "import signal, sys; from facepipe.cluster.slurm import load_jobqueue; load_jobqueue(); "
+        "import signal, sys; from facepipe.cluster.slurm import load_jobqueue; "
+        "signal.signal(signal.SIGINT, signal.default_int_handler); load_jobqueue(); "
         "print('dask_jobqueue' in sys.modules, signal.getsignal(signal.SIGINT) is signal.default_int_handler)"
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)

@@ -21,6 +21,7 @@ from facepipe.errors import SampleError, UsageError, WeightsError
 from facepipe.images import decode_image
 from facepipe.validation import read_config_file
 from facepipe.weights import WeightsInfo, load_tensors, open_weights, read_foreign, save_weights
+from facepipe.weights.pickles import read_pickle
 
 CASES = 1000
 MAX_GROWTH_MB = 800
@@ -124,6 +125,7 @@ def test_mat_files() -> None:
 
 
 def test_checkpoints(tmp_path: Path) -> None:
+    torch.manual_seed(0)
     layer = torch.nn.Sequential(torch.nn.Conv2d(1, 2, 3), torch.nn.BatchNorm2d(2))
     originals = []
     for name, value, legacy in (
@@ -145,6 +147,14 @@ def test_checkpoints(tmp_path: Path) -> None:
 
     _, bad = outcomes(originals, read, WeightsError)
     assert bad > CASES / 5
+
+
+def test_an_odd_escape_in_a_damaged_pickle_is_no_warning() -> None:
+    """Protocol 0 writes strings with escapes; Python warns of those that it does not know."""
+    try:
+        read_pickle(io.BytesIO(b"S'\\c'\n."), "odd.pth")
+    except WeightsError as error:
+        assert "odd.pth" in str(error)
 
 
 def test_weights(tmp_path: Path) -> None:

@@ -284,6 +284,7 @@ def test_the_digest_of_material_tells_images_and_what_they_serve_for_apart() -> 
     assert Material([photo.copy(), other]).sha256 == materials[0].sha256
 
 
+@pytest.mark.usefixtures("asked_to_end")
 def test_a_training_that_is_asked_to_end_finishes_its_step_and_goes_on(tmp_path: Path) -> None:
     whole = _trained(PLAN, tmp_path / "a.checkpoint")
     setting = Setting(tmp_path / "b.checkpoint")

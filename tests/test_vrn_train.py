@@ -81,6 +81,7 @@ def test_an_interrupted_training_gives_the_same_weights(tmp_path: Path) -> None:
         np.testing.assert_array_equal([row[name] for row in whole.history], table[name].to_pylist())
 
 
+@pytest.mark.usefixtures("asked_to_end")
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_training_that_is_asked_to_end_finishes_its_step_and_goes_on(
     tmp_path: Path, number: signal.Signals
@@ -97,13 +98,9 @@ def test_a_training_that_is_asked_to_end_finishes_its_step_and_goes_on(
         return step(images, targets)
 
     cut._one_step = asked_within_the_step
-    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
-    try:
-        with pytest.raises(KeyboardInterrupt, match="the same command goes on from step 3"):
-            _run(cut)
-        assert signal.getsignal(signal.SIGTERM) is signal.default_int_handler
-    finally:
-        signal.signal(signal.SIGTERM, before)
+    with pytest.raises(KeyboardInterrupt, match="the same command goes on from step 3"):
+        _run(cut)
+    assert signal.getsignal(number) is signal.default_int_handler
     assert not setting.history.exists()
     again = Trainer(PLAN, setting)
     assert again.step == 3
@@ -112,6 +109,7 @@ def test_a_training_that_is_asked_to_end_finishes_its_step_and_goes_on(
     assert [row["loss"] for row in again.history] == [row["loss"] for row in whole.history]
 
 
+@pytest.mark.usefixtures("asked_to_end")
 def test_a_training_asked_to_end_in_its_last_step_validates_when_it_goes_on(tmp_path: Path) -> None:
     setting = _setting(tmp_path, 4)
     cut = Trainer(PLAN, setting)

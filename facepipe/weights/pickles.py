@@ -8,6 +8,7 @@ make an ordered dictionary, make a module) become plain records. Nothing of a fi
 from __future__ import annotations
 
 import pickletools
+import warnings
 from collections.abc import Callable
 from typing import Any, BinaryIO
 
@@ -45,10 +46,13 @@ def read_pickle(stream: BinaryIO, name: str, storages: dict[str, StorageRef] | N
     """
     machine = _Machine(name, {} if storages is None else storages)
     try:
-        for count, (opcode, argument, _) in enumerate(pickletools.genops(stream)):
-            if count > MAX_OPCODES:
-                raise WeightsError(f"{name}: a pickle of more than {MAX_OPCODES} steps is no checkpoint")
-            machine.step(opcode.name, argument)
+        with warnings.catch_warnings():
+            # Of escapes in strings of damaged files.
+            warnings.simplefilter("ignore", DeprecationWarning)
+            for count, (opcode, argument, _) in enumerate(pickletools.genops(stream)):
+                if count > MAX_OPCODES:
+                    raise WeightsError(f"{name}: a pickle of more than {MAX_OPCODES} steps is no checkpoint")
+                machine.step(opcode.name, argument)
         return machine.result
     except (ValueError, IndexError, KeyError, TypeError, OverflowError, RecursionError) as error:
         raise WeightsError(f"{name}: a damaged or truncated pickle ({error})") from error
