@@ -17,11 +17,9 @@ from numpy.typing import NDArray
 from torch import nn
 
 from facepipe.conventions import VolumeGeometry
-from facepipe.voxelise import voxelise
 from facepipe.vrn.hourglass import StackedNetwork, StackedStage
 from facepipe.vrn.usage import OWN, Usage
-from facepipe.vrn.validation import ValidationFaces
-from facepipe.vrn.volumes import to_input, to_occupancy
+from facepipe.vrn.validation import ValidationFaces, volumes_beside_truth
 
 
 def calibrate(
@@ -43,15 +41,8 @@ def calibrate(
     Returns:
         The shift, which is part of the network now.
     """
-    training = network.training
-    network.eval()
-    curves = []
-    for image, vertices in zip(faces.images, faces.vertices, strict=True):
-        with torch.inference_mode():
-            logits = network(to_input(torch.from_numpy(image[None]).to(device), geometry.size, usage))[-1]
-            volume = to_occupancy(logits.float(), geometry.size, usage)[0].cpu().numpy()
-        curves.append(iou_curve(volume, voxelise(vertices, faces.solid, geometry)))
-    network.train(training)
+    pairs = volumes_beside_truth(network, faces, geometry, device, usage)
+    curves = [iou_curve(volume, truth) for volume, truth in pairs]
     shift = shift_to_half(best_limit(np.mean(curves, axis=0)))
     bias = cast(nn.Conv2d, cast(StackedStage, network.stages[-1]).predict).bias
     if bias is None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -66,17 +67,31 @@ def validate(
     usage: Usage = OWN,
 ) -> ValidationScore:
     """Score a network as it is, in evaluation mode, which it leaves as it was."""
-    training = network.training
-    network.eval()
     ious, depths = [], []
-    for image, vertices in zip(faces.images, faces.vertices, strict=True):
-        with torch.inference_mode():
-            logits = network(to_input(torch.from_numpy(image[None]).to(device), geometry.size, usage))[-1]
-            volume = to_occupancy(logits.float(), geometry.size, usage)[0].cpu().numpy()
-        truth = voxelise(vertices, faces.solid, geometry)
+    for volume, truth in volumes_beside_truth(network, faces, geometry, device, usage):
         ious.append(volume_iou(volume, truth))
         depth_px, _ = front_surface_errors(front_depth(volume, geometry), front_depth(truth, geometry))
         if depth_px is not None:
             depths.append(depth_px)
-    network.train(training)
     return ValidationScore(float(np.mean(ious)), float(np.mean(depths)) if depths else float("nan"))
+
+
+def volumes_beside_truth(
+    network: torch.nn.Module,
+    faces: ValidationFaces,
+    geometry: VolumeGeometry,
+    device: torch.device,
+    usage: Usage = OWN,
+) -> Iterator[tuple[NDArray[np.uint8], NDArray[np.uint8]]]:
+    """Regress faces in evaluation mode, beside their truth: uint8 (D, H, W) each.
+
+    When all faces are through, the network's mode is what it was.
+    """
+    training = network.training
+    network.eval()
+    for image, vertices in zip(faces.images, faces.vertices, strict=True):
+        with torch.inference_mode():
+            logits = network(to_input(torch.from_numpy(image[None]).to(device), geometry.size, usage))[-1]
+            volume = to_occupancy(logits.float(), geometry.size, usage)[0].cpu().numpy()
+        yield volume, voxelise(vertices, faces.solid, geometry)
+    network.train(training)
