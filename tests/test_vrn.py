@@ -315,7 +315,8 @@ def test_weights_that_miss_a_tensor_are_refused_when_built(tmp_path: Path) -> No
 
 
 def test_bare_networks_lie_where_those_of_facepipe_do_and_that_is_said(tmp_path: Path) -> None:
-    full = HourglassNetwork(channels=8, stages=1, depth=1, slices=200)
+    arguments = {"channels": 8, "stages": 1, "depth": 1, "slices": 200, "refinement": 4}
+    full = HourglassNetwork(**arguments)
     path = save(full.state_dict(), tmp_path / "bare.pth")
     done = CliRunner().invoke(models, ["import", str(path), "--as", "bare"])
     assert done.exit_code == 0, done.output
@@ -323,6 +324,7 @@ def test_bare_networks_lie_where_those_of_facepipe_do_and_that_is_said(tmp_path:
     file = get_regressor("bare").file
     assert get_regressor("bare").geometry == VolumeGeometry(128, 200, (1 / 3, 1.0, 1.0), 80.0)
     assert file.info.assumed == ("z_zero",)
+    assert file.info.arguments == arguments
     digest = hashlib.sha256(path.read_bytes()).hexdigest()
     assert file.info.origin == {"file": "bare.pth", "sha256": digest}
     card = file.path.with_suffix(".md").read_text(encoding="utf-8")

@@ -131,12 +131,38 @@ def test_the_loss_by_hand() -> None:
     assert float(volume_loss([logits, logits], targets)) == pytest.approx(1.5 * expected)
 
 
-def test_every_stage_is_supervised() -> None:
-    network = HourglassNetwork(channels=8, stages=2, depth=2, slices=3)
-    targets = torch.zeros((1, 3, 8, 8), dtype=torch.uint8)
+def test_the_loss_of_an_earlier_stage_on_a_coarser_grid_by_hand() -> None:
+    """One cell in four is full: p = 0.25 loses its entropy, and half of that counts."""
+    targets = torch.tensor([255, 0, 0, 0], dtype=torch.uint8).reshape(1, 1, 2, 2)
+    coarse = torch.full((1, 1, 1, 1), float(np.log(1 / 3)))
+    fine = torch.where(targets > 0, 80.0, -80.0)
+    entropy = -(0.25 * np.log(0.25) + 0.75 * np.log(0.75))
+    assert float(volume_loss([coarse, fine], targets)) == pytest.approx(entropy / 2, rel=1e-2)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_loss_and_gradient_are_those_of_torch(dtype: torch.dtype) -> None:
+    generator = torch.Generator().manual_seed(0)
+    logits = torch.randn(3, 5, 4, 6, generator=generator).mul_(9).to(dtype).requires_grad_()
+    targets = torch.randint(0, 256, logits.shape, generator=generator).to(torch.uint8)
+    (3 * volume_loss([logits], targets)).backward()
+    reference = logits.detach().clone().requires_grad_()
+    occupancy = targets.float() / 255
+    expected = torch.nn.functional.binary_cross_entropy_with_logits(reference.float(), occupancy)
+    (3 * expected).backward()
+    assert float(volume_loss([logits.detach()], targets)) == pytest.approx(float(expected.detach()), rel=1e-6)
+    torch.testing.assert_close(logits.grad, reference.grad)
+
+
+@pytest.mark.parametrize("refinement", [0, 4])
+def test_every_stage_is_supervised(refinement: int) -> None:
+    network = HourglassNetwork(channels=8, stages=2, depth=2, slices=3, refinement=refinement)
+    targets = torch.zeros((1, 3, 16, 16) if refinement else (1, 3, 8, 8), dtype=torch.uint8)
     volume_loss(network(torch.randn(1, 3, 32, 32)), targets).backward()
     for stage in network.stages:
         assert stage.predict.weight.grad.abs().sum() > 0
+    if network.refinement is not None:
+        assert network.refinement.predict.weight.grad.abs().sum() > 0
 
 
 def test_slices_move_with_the_origin() -> None:

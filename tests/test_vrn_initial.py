@@ -134,3 +134,33 @@ def test_checkpoints_of_others_are_to_be_imported_first(tmp_path: Path) -> None:
     for command in (["train", "vrn"], ["train", "superres", "--scale", "4"]):
         with pytest.raises(UsageError, match=f"import it first: facepipe models import {named} --as NAME"):
             CliRunner().invoke(facepipe, [*command, *words], catch_exceptions=False)
+
+
+def test_a_training_adds_a_refinement_that_weights_lack(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Until it has learned, it enlarges the volume and changes nothing."""
+    refined = TrainableArchitecture("refined", "hourglass", {**ARGUMENTS, "refinement": 4}, GEOMETRY, 2)
+    monkeypatch.setattr(architectures, "TRAINABLE", (refined,))
+    torch.manual_seed(0)
+    network = build_network("hourglass", ARGUMENTS)
+    tensors = {key: value.numpy() for key, value in network.state_dict().items()}
+    info = WeightsInfo("old", "regressor", "hourglass", ARGUMENTS, geometry=asdict(GEOMETRY))
+    file = save_weights(tmp_path / "old.safetensors", tensors, info)
+    plan = TrainingPlan("new", "refined", steps=2, batch=2, faces=2, views=2)
+    trainer = Trainer(plan, Setting(tmp_path / "a.checkpoint", workers=0), start_from(file, refined))
+    image = torch.randn(1, 3, 128, 128)
+    trainer.network.eval()
+    coarse, fine = network.eval()(image)[-1], trainer.network(image)[-1]
+    doubled = nn.functional.interpolate(coarse, scale_factor=2.0, mode="bilinear", align_corners=False)
+    torch.testing.assert_close(fine, doubled)
+    trainer._next_step()
+    saved = trainer.save_weights(tmp_path, {}, {})
+    assert saved.info.arguments == {**ARGUMENTS, "refinement": 4}
+    assert np.abs(load_tensors(saved.path)["refinement.predict.weight"]).max() > 0
+    # What has one goes on with it, and is not started from by what has none.
+    again = start_from(saved, refined).tensors["refinement.predict.weight"]
+    np.testing.assert_array_equal(again, load_tensors(saved.path)["refinement.predict.weight"])
+    plain = replace(refined, arguments=ARGUMENTS, stride=4)
+    with pytest.raises(UsageError, match="refinement 4, and --arch refined has 0"):
+        start_from(saved, plain)

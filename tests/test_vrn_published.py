@@ -28,6 +28,7 @@ SMALL = {
     "vrn": {"channels": 8, "stages": 2, "depth": 2, "slices": 5},
 }
 STRIDES = {"hourglass": 4, "thirds": 1, "vrn": 4}
+REFINED = {**SMALL["hourglass"], "refinement": 4}
 
 
 def _count(*modules: nn.Module) -> int:
@@ -118,13 +119,21 @@ def test_weights_to_be_run_in_unknown_ways_are_refused(tmp_path: Path) -> None:
             open_regressor(str(path)).build()
 
 
-@pytest.mark.parametrize("architecture", ARCHITECTURES)
+@pytest.mark.parametrize(
+    ("architecture", "arguments", "stride"),
+    [*((name, SMALL[name], STRIDES[name]) for name in ARCHITECTURES), ("hourglass", REFINED, 2)],
+    ids=[*ARCHITECTURES, "refined"],
+)
 def test_every_architecture_is_trained_saved_and_run(
-    architecture: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    architecture: str,
+    arguments: dict[str, int],
+    stride: int,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """One step; then the weights as written give a volume of the geometry, each image on its own."""
     geometry = VolumeGeometry(size=64, depth=5, spacing=(6.0, 1.0, 1.0), z_zero=2.5)
-    small = TrainableArchitecture("small", architecture, SMALL[architecture], geometry, STRIDES[architecture])
+    small = TrainableArchitecture("small", architecture, arguments, geometry, stride)
     monkeypatch.setattr(architectures, "TRAINABLE", (small,))
     plan = TrainingPlan("tiny", "small", steps=1, batch=2, faces=2, views=1)
     trainer = Trainer(plan, Setting(tmp_path / "a.checkpoint", workers=0, validation_faces=1))

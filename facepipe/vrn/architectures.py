@@ -41,8 +41,9 @@ TRAINABLE = (
     TrainableArchitecture(
         "compact",
         "hourglass",
-        {"channels": 128, "stages": 1, "depth": 4, "slices": VOLUME_DEPTH},
+        {"channels": 128, "stages": 1, "depth": 4, "slices": VOLUME_DEPTH, "refinement": 64},
         COMPACT_GEOMETRY,
+        stride=2,
     ),
     # The study's slices are pixels of its images of 450 px, of which it saw 128: the volume holds 57 px of
     # depth. 37 of them before z = 0 cut off no more noses than the 40 of `compact`, while 34, with z_zero 80,

@@ -2,7 +2,8 @@
 
 The idea is that of Jackson et al., ICCV 2017, with pre-activated bottleneck blocks as in Newell et al.,
 ECCV 2016: a stem brings the image to a quarter of its size, hourglasses look at it at several scales,
-and each of them predicts the volume, so that training can supervise all of them.
+and each of them predicts the volume, so that training can supervise all of them. A refinement may follow
+that looks at the image once more at half its size.
 """
 
 from __future__ import annotations
@@ -71,28 +72,35 @@ class StackedStage(nn.Module):
     carry_volume: nn.Module | None
 
     def forward(self, features: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """Return the features for the next stage and this stage's logits (N, slices, h, w)."""
+        """Return features for what follows and this stage's logits (N, slices, h, w).
+
+        The features are those of the next stage; of the last one, those that it predicted from.
+        """
         head = self.head(self.hourglass(features))
         logits = self.predict(head)
-        if self.carry_features is not None and self.carry_volume is not None:
-            features = features + self.carry_features(head) + self.carry_volume(logits)
-        return features, logits
+        if self.carry_features is None or self.carry_volume is None:
+            return head, logits
+        return features + self.carry_features(head) + self.carry_volume(logits), logits
 
 
 class StackedNetwork(nn.Module):
     """A stem and stages one after the other; the subclasses say what they are made of."""
 
-    stem: nn.Module
+    stem: nn.Sequential
     stages: nn.ModuleList
 
     def forward(self, image: torch.Tensor) -> list[torch.Tensor]:
         """Return the logits of every stage, the best one last."""
-        features = self.stem(image)
+        _, predictions = self.through_stages(self.stem(image))
+        return predictions
+
+    def through_stages(self, features: torch.Tensor) -> tuple[torch.Tensor, list[torch.Tensor]]:
+        """Return the features that the last stage predicted from, and the logits of every stage."""
         predictions = []
         for stage in self.stages:
             features, logits = stage(features)
             predictions.append(logits)
-        return predictions
+        return features, predictions
 
 
 class Stage(StackedStage):
@@ -122,6 +130,43 @@ class Stage(StackedStage):
         self.carry_volume = None if last else nn.Conv2d(slices, channels, 1)
 
 
+class Refinement(nn.Module):
+    """Corrects a volume on a grid twice as fine, with features of the image that are as fine.
+
+    A new one changes nothing: it corrects by zero.
+
+    Args:
+        near: channels of the fine features.
+        far: channels of the coarse ones, from which the volume was predicted.
+        width: of its own features.
+        slices: slices of the volume.
+    """
+
+    def __init__(self, near: int, far: int, width: int, slices: int) -> None:
+        super().__init__()
+        self.near = nn.Conv2d(near, width, 1)
+        self.far = nn.Conv2d(far, width, 1)
+        self.blocks = nn.Sequential(
+            ResidualBlock(width, width), ResidualBlock(width, width), nn.BatchNorm2d(width), nn.ReLU()
+        )
+        self.predict = nn.Conv2d(width, slices, 1)
+        nn.init.zeros_(self.predict.weight)
+        nn.init.zeros_(self.predict.bias)  # type: ignore[arg-type]
+
+    def forward(self, near: torch.Tensor, far: torch.Tensor, logits: torch.Tensor) -> torch.Tensor:
+        """Map (N, near, 2h, 2w), (N, far, h, w) and (N, slices, h, w) to logits (N, slices, 2h, 2w)."""
+        features = self.near(near) + _doubled(self.far(far))
+        return _doubled(logits) + self.predict(self.blocks(features))
+
+
+def _doubled(features: torch.Tensor) -> torch.Tensor:
+    return functional.interpolate(features, scale_factor=2.0, mode="bilinear", align_corners=False)
+
+
+HALF_LAYERS, HALF_CHANNELS = 4, 96
+"""Layers of the stem after which features are half the image's size, and their channels."""
+
+
 class HourglassNetwork(StackedNetwork):
     """The whole network: RGB in [-1, 1], (N, 3, 4h, 4w), to logits (N, slices, h, w) of each stage.
 
@@ -130,19 +175,32 @@ class HourglassNetwork(StackedNetwork):
         stages: number of hourglasses.
         depth: levels of each hourglass.
         slices: slices of the volume.
+        refinement: width of a `Refinement` of the last stage's logits, which are (N, slices, 2h, 2w) then;
+            0: there is none.
     """
 
-    def __init__(self, channels: int = 128, stages: int = 1, depth: int = 4, slices: int = 200) -> None:
+    def __init__(
+        self, channels: int = 128, stages: int = 1, depth: int = 4, slices: int = 200, refinement: int = 0
+    ) -> None:
         super().__init__()
         self.stem = nn.Sequential(
             nn.Conv2d(3, 64, 7, stride=2, padding=3, bias=False),
             nn.BatchNorm2d(64),
             nn.ReLU(),
-            ResidualBlock(64, 96),
+            ResidualBlock(64, HALF_CHANNELS),
             nn.MaxPool2d(2),
-            ResidualBlock(96, 128),
+            ResidualBlock(HALF_CHANNELS, 128),
             ResidualBlock(128, channels),
         )
         self.stages = nn.ModuleList(
             Stage(channels, depth, slices, last=index == stages - 1) for index in range(stages)
         )
+        self.refinement = Refinement(HALF_CHANNELS, channels, refinement, slices) if refinement else None
+
+    def forward(self, image: torch.Tensor) -> list[torch.Tensor]:
+        """Return the logits of every stage, the best one last."""
+        if self.refinement is None:
+            return super().forward(image)
+        near = self.stem[:HALF_LAYERS](image)
+        features, predictions = self.through_stages(self.stem[HALF_LAYERS:](near))
+        return [*predictions[:-1], self.refinement(near, features, predictions[-1])]

@@ -23,6 +23,10 @@ KEPT_ARGUMENTS = ("nested",)
 """Arguments that a training takes over from the weights that it starts from: networks that differ in these
 have the same tensors, and are trained alike."""
 
+GROWN_ARGUMENTS = ("refinement",)
+"""Arguments that may be 0 in the weights that a training starts from: it adds the part that they lack, whose
+tensors bear the argument's name and which changes nothing as long as it is new."""
+
 
 @dataclass(frozen=True)
 class Initial:
@@ -55,7 +59,8 @@ def start_from(file: WeightsFile, trained: TrainableArchitecture) -> Initial:
     expected = _all_arguments(trained.architecture, trained.arguments)
     for key in sorted(arguments.keys() | expected.keys()):
         # Slices are moved and made as many as needed.
-        if key not in (*KEPT_ARGUMENTS, "slices") and arguments.get(key) != expected.get(key):
+        grown = key in GROWN_ARGUMENTS and not arguments.get(key)
+        if not grown and key not in (*KEPT_ARGUMENTS, "slices") and arguments.get(key) != expected.get(key):
             raise UsageError(
                 f"{what}: {key} {arguments.get(key)!r}, and --arch {trained.name} has {expected.get(key)!r}"
             )
@@ -70,8 +75,17 @@ def start_from(file: WeightsFile, trained: TrainableArchitecture) -> Initial:
     usage = usage_of(file)
     load_module(build_network(trained.architecture, file.info.arguments), load_tensors(file.path), what)
     kept = {key: file.info.arguments[key] for key in KEPT_ARGUMENTS if key in file.info.arguments}
-    tensors = initial_tensors(file, trained.geometry)
+    parts = [key for key in GROWN_ARGUMENTS if expected.get(key) and not arguments.get(key)]
+    tensors = {**_new_parts(trained, parts), **initial_tensors(file, trained.geometry)}
     return Initial(what, tensors, {**trained.arguments, **kept}, usage)
+
+
+def _new_parts(trained: TrainableArchitecture, parts: list[str]) -> dict[str, NDArray[Any]]:
+    if not parts:
+        return {}
+    network = build_network(trained.architecture, trained.arguments)
+    state = network.state_dict()
+    return {key: value.numpy() for key, value in state.items() if key.split(".")[0] in parts}
 
 
 def _all_arguments(architecture: str, given: Mapping[str, Any]) -> dict[str, Any]:

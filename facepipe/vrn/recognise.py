@@ -53,6 +53,8 @@ def recognise_regressor(tensors: Tensors, name: str) -> tuple[dict, WeightsInfo]
         raise WeightsError(f"{name}: an hourglass network whose prediction has shape {shape}")
     slices, channels = (int(size) for size in shape[:2])
     arguments = {"channels": channels, "stages": stages, "depth": deepest, "slices": slices}
+    if "refinement.predict.weight" in tensors:
+        arguments["refinement"] = int(tensors["refinement.predict.weight"].shape[1])
     check_fit(tensors, "hourglass", arguments, name)
     geometry = trainable("compact").geometry
     # Of volumes with fewer slices the same share lies before the origin.
