@@ -64,7 +64,7 @@ def read_volume(path: Path) -> tuple[NDArray[np.uint8], dict[str, Any]]:
             return np.asarray(array[:], np.uint8), dict(array.attrs)
     except (OSError, EOFError, ValueError, KeyError, RuntimeError, zipfile.BadZipFile) as error:
         raise FacepipeError(
-            f"{path}: no readable volume ({error}); make it again with --reprocess"
+            f"{path}: no readable volume ({error}); 'facepipe surveil ... --reprocess' makes it again"
         ) from error
 
 

@@ -10,9 +10,7 @@ from prefect import flow
 
 from facepipe.inference import open_device
 from facepipe.training.hardware import choose_device
-from facepipe.training.starting import check_init
-from facepipe.vrn.plan import TrainingPlan, default_name
-from facepipe.vrn.regressors import open_regressor
+from facepipe.vrn.plan import plan_training
 from tasks.failures import explain_crash, explained_failures
 from tasks.training import train_regressor
 
@@ -46,19 +44,18 @@ def training(
     given = {key: value for key, value in locals().items() if key in defaults}
     changed = {key: value for key, value in given.items() if value != defaults[key].default}
     with explained_failures("training", changed):
-        initial = open_regressor(check_init(init)).file if init else None
-        plan = TrainingPlan(
-            name or default_name(arch, low_resolution=low_resolution),
-            arch,
-            steps,
-            minutes,
-            batch,
-            learning_rate,
-            seed,
-            views=views,
+        plan, initial = plan_training(
+            name=name,
+            arch=arch,
+            init=init,
+            precision=precision,
             low_resolution=low_resolution,
-            bf16=precision == "bf16",
-            initial_sha256=initial.identity if initial else "",
+            steps=steps,
+            minutes=minutes,
+            batch=batch,
+            learning_rate=learning_rate,
+            seed=seed,
+            views=views,
         )
         device = choose_device(device)
         open_device(device)

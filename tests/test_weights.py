@@ -5,13 +5,17 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from facepipe.cli.named import named_weights
 from facepipe.errors import UsageError, WeightsError
+from facepipe.superres.methods import open_network
+from facepipe.vrn.regressors import open_regressor
 from facepipe.weights import (
     WeightsInfo,
     broken_weights,
@@ -144,6 +148,18 @@ def test_descriptions_that_make_no_sense_are_refused(file: Path, text: str | Non
 def test_missing_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(WeightsError, match=r"nowhere\.safetensors"):
         open_weights(tmp_path / "nowhere.safetensors")
+
+
+@pytest.mark.parametrize("open_it", [open_regressor, open_network, named_weights])
+def test_a_file_that_a_user_names_and_that_is_not_there_is_an_error_of_use(
+    tmp_path: Path, open_it: Callable[[str], object]
+) -> None:
+    path = tmp_path / "nowhere.safetensors"
+    with pytest.raises(UsageError, match=r"nowhere\.safetensors: no such file"):
+        open_it(str(path))
+    path.write_bytes(b"12345678")
+    with pytest.raises(WeightsError, match=r"nowhere\.safetensors"):
+        open_it(str(path))
 
 
 def test_sha256_follows_the_file(file: Path) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from facepipe.cli.figures import Measured, refuse_recording
@@ -12,7 +11,7 @@ from facepipe.conventions import NETWORK_PX
 from facepipe.errors import UsageError
 from facepipe.progress import progress
 from facepipe.superres.methods import known_methods, open_network
-from facepipe.weights import open_weights
+from facepipe.weights import weights_at
 
 if TYPE_CHECKING:
     from facepipe.superres.evaluate import Pair, Source
@@ -22,9 +21,8 @@ DEFAULT_DEGRADATION = "area"
 
 def is_super_resolver(name_or_file: str) -> bool:
     """Whether this is the name of a method, or the path of weights of kind 'superres'."""
-    if name_or_file.endswith(".safetensors"):
-        return open_weights(Path(name_or_file)).info.kind == "superres"
-    return name_or_file in known_methods()
+    file = weights_at(name_or_file)
+    return name_or_file in known_methods() if file is None else file.info.kind == "superres"
 
 
 def evaluate_super_resolver(

@@ -88,26 +88,23 @@ def vrn(
 
     from facepipe.inference import open_device
     from facepipe.training.hardware import choose_device, hardware
-    from facepipe.training.starting import check_init
-    from facepipe.vrn.plan import TrainingPlan, default_name
+    from facepipe.vrn.plan import plan_training
     from facepipe.vrn.ranks import join_ranks
-    from facepipe.vrn.regressors import open_regressor
     from facepipe.vrn.session import train_weights
     from facepipe.vrn.train import Setting
 
-    initial = open_regressor(check_init(init)).file if init else None
-    plan = TrainingPlan(
-        name or default_name(arch, low_resolution=low_resolution),
-        arch,
-        steps,
-        minutes,
-        batch,
-        learning_rate,
-        seed,
-        views=views,
+    plan, initial = plan_training(
+        name=name,
+        arch=arch,
+        init=init,
+        precision=precision,
         low_resolution=low_resolution,
-        bf16=precision == "bf16",
-        initial_sha256=initial.identity if initial else "",
+        steps=steps,
+        minutes=minutes,
+        batch=batch,
+        learning_rate=learning_rate,
+        seed=seed,
+        views=views,
     )
     device = choose_device(device)
     open_device(device)

@@ -16,7 +16,7 @@ from facepipe.registry import unknown
 from facepipe.superres.base import Method
 from facepipe.superres.interpolate import INTERPOLATIONS
 from facepipe.superres.networks import FilePathMethod, WeightsFamily, WeightsMethod
-from facepipe.weights import WeightsFile, find_weights, list_weights, open_weights
+from facepipe.weights import WeightsFile, find_weights, list_weights, weights_at
 
 FILE_PREFIX = "file:"
 
@@ -46,11 +46,12 @@ def open_network(name_or_file: str) -> WeightsMethod:
     """Return the network of a name, or that of a weights file (`*.safetensors`) which was not imported.
 
     Raises:
-        UsageError: there is none of that name, or it is an interpolation or a family of several scales.
+        UsageError: there is none of that name, no such file, or it is an interpolation or a family of several
+            scales.
         WeightsError: the weights are damaged, of another kind or of an unknown architecture.
     """
-    if name_or_file.endswith(".safetensors"):
-        file = open_weights(Path(name_or_file))
+    file = weights_at(name_or_file)
+    if file is not None:
         return WeightsMethod(file.info.name, file)
     method = get_method(name_or_file)
     if not isinstance(method, WeightsMethod):

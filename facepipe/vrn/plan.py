@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 from facepipe.errors import UsageError
 from facepipe.training.plan import Plan
+from facepipe.training.starting import check_init
 from facepipe.vrn.architectures import TrainableArchitecture, trainable
 from facepipe.vrn.examples import Recipe
+from facepipe.vrn.regressors import open_regressor
+from facepipe.weights import WeightsFile
 
 
 def default_name(arch: str, *, low_resolution: bool) -> str:
@@ -67,3 +71,34 @@ class TrainingPlan(Plan):
     def steps_per_block(self) -> int:
         """Optimiser steps that a block is good for."""
         return self.recipe.length // self.batch
+
+
+def plan_training(
+    *, name: str | None, arch: str, init: str | None, precision: str, low_resolution: bool, **rest: Any
+) -> tuple[TrainingPlan, WeightsFile | None]:
+    """Make the plan that the options of `facepipe train vrn` ask for.
+
+    Args:
+        name: of the weights, None for `default_name`.
+        arch: one of `architectures.TRAINABLE`.
+        init: name or file of the weights to start from, None for random ones.
+        precision: 'bf16' or 'fp32'.
+        low_resolution: whether it is trained on pictures of low resolutions.
+        rest: further fields of `TrainingPlan`.
+
+    Returns:
+        The plan and the weights that it starts from.
+
+    Raises:
+        UsageError: there is no such architecture or no such weights, or it cannot be trained like that.
+    """
+    initial = open_regressor(check_init(init)).file if init else None
+    plan = TrainingPlan(
+        name or default_name(arch, low_resolution=low_resolution),
+        arch,
+        low_resolution=low_resolution,
+        bf16=precision == "bf16",
+        initial_sha256=initial.identity if initial else "",
+        **rest,
+    )
+    return plan, initial

@@ -11,7 +11,6 @@ import json
 import math
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, fields
-from pathlib import Path
 from typing import Any
 
 from facepipe.conventions import VolumeGeometry
@@ -19,7 +18,7 @@ from facepipe.errors import UsageError, WeightsError
 from facepipe.registry import unknown
 from facepipe.vrn.backends import Backend, check_backend
 from facepipe.vrn.base import VolumeRegressor
-from facepipe.weights import WeightsFile, find_weights, list_weights, open_weights
+from facepipe.weights import WeightsFile, find_weights, list_weights, weights_at
 
 ARCHITECTURES = ("hourglass", "thirds", "vrn")
 """Every architecture that weights of kind 'regressor' may have."""
@@ -102,12 +101,12 @@ def open_regressor(name_or_file: str) -> WeightsRegressor:
     """Return the regressor of a name, or that of a weights file (`*.safetensors`) which was not imported.
 
     Raises:
-        UsageError: there is none of that name.
+        UsageError: there is none of that name, or no such file.
         WeightsError: the weights are damaged, of another kind or of an unknown architecture.
     """
-    if not name_or_file.endswith(".safetensors"):
+    file = weights_at(name_or_file)
+    if file is None:
         return get_regressor(name_or_file)
-    file = open_weights(Path(name_or_file))
     if file.info.kind != "regressor":
         raise WeightsError(f"{file.path}: weights of kind {file.info.kind!r}; a regressor is needed here")
     return _regressor(file.info.name, file)

@@ -5,7 +5,15 @@ Nothing here needs torch: tensors are numpy arrays.
 
 from facepipe.weights.card import CURVE, model_card, sparkline, write_card
 from facepipe.weights.figures import COMMANDS, telling_figures
-from facepipe.weights.files import Tensors, WeightsFile, is_weights, load_tensors, open_weights, save_weights
+from facepipe.weights.files import (
+    Tensors,
+    WeightsFile,
+    is_weights,
+    load_tensors,
+    open_weights,
+    save_weights,
+    weights_at,
+)
 from facepipe.weights.fit import check_shapes
 from facepipe.weights.foreign import read_foreign
 from facepipe.weights.info import WeightsInfo, check_name
@@ -47,5 +55,6 @@ __all__ = [
     "shipped_folder",
     "sparkline",
     "telling_figures",
+    "weights_at",
     "write_card",
 ]

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError, deserialize
 from safetensors.numpy import save as save_safetensors
 
-from facepipe.errors import WeightsError
+from facepipe.errors import UsageError, WeightsError
 from facepipe.files import write_atomically
 from facepipe.weights.info import WeightsInfo, parse_info
 
@@ -97,6 +97,21 @@ def open_weights(path: Path, *, shipped: bool = False) -> WeightsFile:
     except OSError as error:
         raise WeightsError(f"{path}: cannot be read ({error.strerror or error})") from error
     return WeightsFile(path, _info(path, state.st_size, state.st_mtime_ns), shipped)
+
+
+def weights_at(name_or_file: str) -> WeightsFile | None:
+    """Open what a user named if it is a weights file (`*.safetensors`), imported or not; None for a name.
+
+    Raises:
+        UsageError: there is no such file.
+        WeightsError: it is truncated, damaged or not a weights file of facepipe.
+    """
+    if not name_or_file.endswith(".safetensors"):
+        return None
+    path = Path(name_or_file)
+    if not path.exists():
+        raise UsageError(f"{path}: no such file")
+    return open_weights(path)
 
 
 @functools.lru_cache(maxsize=256)
