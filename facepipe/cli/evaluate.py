@@ -134,7 +134,7 @@ def _sizes(text: str) -> tuple[int, ...]:
 
 
 def _cases(images: Images, geometry: VolumeGeometry, lows: Sequence[Low]) -> Iterator[Case]:
-    from facepipe.vrn.evaluate import Case
+    from facepipe.vrn.evaluate import Case, fitted_volume
 
     topology = images.opened.topology()
     for sample_id, sample, crop in images.samples():
@@ -143,7 +143,8 @@ def _cases(images: Images, geometry: VolumeGeometry, lows: Sequence[Low]) -> Ite
         if topology is not None and truth.vertices is not None:
             volume = make_truth_volume(truth, topology, geometry)
         square = crop.cut(sample.image)
-        case = Case(make_reference(square), truth, volume, sample.yaw_deg, sample.skin_tone)
+        fitted = fitted_volume(truth, geometry) if volume is None else None
+        case = Case(make_reference(square), truth, volume, fitted, sample.yaw_deg, sample.skin_tone)
         yield case
         for low in lows:
             yield case.lowered(square, low, sample_id)

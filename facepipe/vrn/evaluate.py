@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from facepipe.conventions import NETWORK_PX, VolumeGeometry
 from facepipe.degrade import degrade
 from facepipe.faces.factory import example, render, sample
+from facepipe.faces.fitting import fit_head
 from facepipe.faces.head import load_head
 from facepipe.faces.scene import SOURCE_PX
 from facepipe.faces.seeds import face_seed
@@ -29,9 +30,14 @@ from facepipe.metrics.intervals import Mean, mean_of
 from facepipe.metrics.ranges import TONE, YAW, by_range
 from facepipe.truth import Truth
 from facepipe.volume import front_depth
+from facepipe.voxelise import voxelise
 from facepipe.vrn.base import VolumeRegressor
 
 DEFAULT_DEGRADATION = "area"
+
+TRUTH_ITSELF, FITTED_HEAD = "truth itself", "head fitted to the landmarks"
+"""What is compared in place of a prediction, to say what a perfect volume would get: the true volume, or
+where only 3D landmarks are known, the most probable head that has them (`facepipe.faces.fitting`)."""
 
 Low = tuple[str, int]
 """A degradation, and the side in pixels to which it brings an image."""
@@ -45,21 +51,24 @@ class Case:
         image: uint8 RGB (128, 128, 3).
         truth: in reference coordinates.
         volume: the filled truth in the regressor's geometry, None where there is no dense truth.
+        fitted: the filled head that was fitted to the landmarks, None where there is dense truth.
         yaw_deg: None where unknown.
         skin_tone: 0 (lightest) to 1 (darkest), None where unknown.
         low_px: side to which the image was degraded before it was enlarged again, None for a reference.
         degradation: how.
-        itself: whether the figures are those of the truth taken as a prediction, which no network can beat.
+        perfect: '' for a prediction, else which perfect volume was compared in its place: `TRUTH_ITSELF` or
+            `FITTED_HEAD`.
     """
 
     image: NDArray[np.uint8]
     truth: Truth
     volume: NDArray[np.uint8] | None = None
+    fitted: NDArray[np.uint8] | None = None
     yaw_deg: float | None = None
     skin_tone: float | None = None
     low_px: int | None = None
     degradation: str = DEFAULT_DEGRADATION
-    itself: bool = False
+    perfect: str = ""
 
     def lowered(self, image: NDArray[np.uint8], low: Low, sample_id: str) -> Case:
         """The same face seen at low resolution, enlarged bilinearly.
@@ -113,7 +122,8 @@ def factory_cases(count: int, geometry: VolumeGeometry, lows: Sequence[Low] = ()
         face = sample(face_seed("test", index), head)
         made = example(face, geometry, head)
         truth = Truth("landmarks3d", None, made.landmarks)
-        case = Case(made.image, truth, made.volume, math.degrees(face.pose.yaw_rad), face.skin_tone)
+        yaw_deg = math.degrees(face.pose.yaw_rad)
+        case = Case(made.image, truth, made.volume, yaw_deg=yaw_deg, skin_tone=face.skin_tone)
         yield case
         source = render(face, SOURCE_PX, head) if lows else made.image
         for low in lows:
@@ -126,15 +136,18 @@ def evaluate(
     """Regress images one by one and compare them with what is known.
 
     Returns:
-        Each case with its figures, and where there is dense truth once more with those of the truth itself.
-        Their volumes are dropped: a thousand of them fill a machine.
+        Each case with its figures, and each reference once more with those of a perfect volume where there is
+        one. Their volumes are dropped: a thousand of them fill a machine.
     """
     results = []
     for case in cases:
-        known = replace(case, volume=None)
+        known = replace(case, volume=None, fitted=None)
         results.append((known, compare(regressor(case.image[None])[0], geometry, case)))
-        if case.volume is not None and case.low_px is None:
-            results.append((replace(known, itself=True), compare(case.volume, geometry, case)))
+        if case.low_px is not None:
+            continue
+        for perfect, volume in ((TRUTH_ITSELF, case.volume), (FITTED_HEAD, case.fitted)):
+            if volume is not None:
+                results.append((replace(known, perfect=perfect), compare(volume, geometry, case)))
     return results
 
 
@@ -218,9 +231,9 @@ def summarise(figures: Sequence[Figures]) -> dict[str, Mean]:
 def groups(results: Sequence[tuple[Case, Figures]]) -> dict[str, dict[str, Mean]]:
     """Means for all references, for ranges of their |yaw| and skin tone where known, for low resolutions.
 
-    The same for the truth itself where it was compared, by yaw.
+    The same for perfect volumes where they were compared, by yaw.
     """
-    predicted = [(case, figures) for case, figures in results if not case.itself]
+    predicted = [(case, figures) for case, figures in results if not case.perfect]
     references = [(case, figures) for case, figures in predicted if case.low_px is None]
     tables = {"all": summarise([figures for _, figures in references])}
     for what in (YAW, TONE):
@@ -229,9 +242,21 @@ def groups(results: Sequence[tuple[Case, Figures]]) -> dict[str, dict[str, Mean]
         tables[f"{degradation} {px} px, bilinear"] = summarise(
             [figures for case, figures in predicted if (case.degradation, case.low_px) == (degradation, px)]
         )
-    truths = [(case, figures) for case, figures in results if case.itself]
-    if truths:
-        tables["truth itself, all"] = summarise([figures for _, figures in truths])
-        ranges = by_range(YAW, truths)
-        tables |= {f"truth itself, {name}": summarise(chosen) for name, chosen in ranges.items()}
+    for perfect in (TRUTH_ITSELF, FITTED_HEAD):
+        known = [(case, figures) for case, figures in results if case.perfect == perfect]
+        if known:
+            tables[f"{perfect}, all"] = summarise([figures for _, figures in known])
+            ranges = by_range(YAW, known)
+            tables |= {f"{perfect}, {name}": summarise(chosen) for name, chosen in ranges.items()}
     return tables
+
+
+def fitted_volume(truth: Truth, geometry: VolumeGeometry) -> NDArray[np.uint8] | None:
+    """The volume (D, H, W) of the head that goes with 3D landmarks in reference coordinates, None without.
+
+    None, too, for landmarks that have no extent.
+    """
+    landmarks = truth.landmarks
+    if landmarks is None or landmarks.shape[1] != 3 or not np.ptp(landmarks[:, :2], axis=0).all():
+        return None
+    return voxelise(fit_head(landmarks), load_head().model.solid, geometry)

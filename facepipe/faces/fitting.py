@@ -1,0 +1,79 @@
+"""Fitting the head to 3D landmarks: the whole face that goes with the points of a photograph.
+
+Shape and expression are the most probable ones (maximum a posteriori): the landmarks with Gaussian noise, and
+the coefficients of drawn people as their Gaussian prior, in turns with the similarity that lays the head over
+the landmarks (Procrustes). See Blanz and Vetter, 'Face recognition based on fitting a 3D morphable model',
+PAMI 2003, for the same in pixels.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+
+import numpy as np
+from numpy.typing import NDArray
+from trimesh.registration import procrustes
+
+from facepipe.faces.attributes import draw_attributes
+from facepipe.faces.expressions import draw_expression
+from facepipe.faces.head import load_head
+
+NOISE_PX = 0.5
+"""Standard deviation of a landmark's coordinates, reference pixels."""
+
+TURNS = 30
+PEOPLE = 500
+"""Drawn people whose coefficients make the prior."""
+
+_LEAST_VARIANCE = 1e-6
+_MIRRORED = np.array([1.0, -1.0, 1.0])
+
+
+def fit_head(landmarks: NDArray[np.floating]) -> NDArray[np.float32]:
+    """Fit the head to landmarks.
+
+    Args:
+        landmarks: (68, 3), iBUG order, reference pixels, z toward the camera.
+
+    Returns:
+        float32 (V, 3), the vertices of the head's model, reference pixels.
+    """
+    model = load_head().model
+    mean, precision = _prior()
+    bases = [basis.reshape(-1, 3, basis.shape[1]) for basis in (model.shape_basis, model.expression_basis)]
+    rows = np.concatenate([basis[model.landmarks] for basis in bases], axis=2, dtype=np.float64)
+    at_rest = model.mean[model.landmarks].astype(np.float64)
+    # Images have y down, heads have y up; a similarity does not mirror.
+    points = np.asarray(landmarks, np.float64) * _MIRRORED
+    coefficients = mean
+    for _ in range(TURNS):
+        to_head, _, _ = procrustes(points, at_rest + rows @ coefficients, reflection=False)
+        scale = np.cbrt(np.linalg.det(to_head[:3, :3]))
+        wanted = points @ to_head[:3, :3].T + to_head[:3, 3] - at_rest
+        weight = 1 / (NOISE_PX * scale) ** 2
+        flat = rows.reshape(-1, rows.shape[2])
+        coefficients = np.linalg.solve(
+            weight * flat.T @ flat + precision, weight * flat.T @ wanted.ravel() + precision @ mean
+        )
+    to_head, _, _ = procrustes(points, at_rest + rows @ coefficients, reflection=False)
+    to_image = np.linalg.inv(to_head)
+    count = model.shape_basis.shape[1]
+    vertices = model.mesh(coefficients[:count], coefficients[count:])
+    return np.asarray((vertices @ to_image[:3, :3].T + to_image[:3, 3]) * _MIRRORED, np.float32)
+
+
+@lru_cache(maxsize=1)
+def _prior() -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Mean (C,) and inverse covariance (C, C) of the coefficients, shape before expression."""
+    head = load_head()
+    rng = np.random.default_rng(0)
+    units = sorted(head.unit_to_expression)
+    people = [
+        np.concatenate(
+            [head.draw_shape(draw_attributes(rng), rng), head.expression(draw_expression(rng, units))]
+        )
+        for _ in range(PEOPLE)
+    ]
+    covariance = np.cov(np.array(people, np.float64).T)
+    spread = covariance + _LEAST_VARIANCE * np.eye(len(covariance))
+    return np.asarray(np.mean(people, axis=0), np.float64), np.asarray(np.linalg.inv(spread), np.float64)
