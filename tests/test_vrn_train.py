@@ -352,6 +352,19 @@ def test_training_faces_are_none_of_the_others(monkeypatch: pytest.MonkeyPatch) 
     assert len(set(seen)) == 2
 
 
+def test_regressors_of_low_resolutions_are_judged_at_low_resolutions(tmp_path: Path) -> None:
+    """The same faces as the others, the same pictures each time, and each of its own sharpness."""
+    sharp = Trainer(PLAN, _setting(tmp_path))._validation_faces()
+    low = Trainer(replace(PLAN, low_resolution=True), _setting(tmp_path))._validation_faces()
+    np.testing.assert_array_equal(low.vertices, sharp.vertices)
+    np.testing.assert_array_equal(low.images, sharp.lowered().images)
+    assert low.images.shape == sharp.images.shape
+    twice = replace(sharp, images=np.repeat(sharp.images, 2, 0)).lowered().images
+    np.testing.assert_array_equal(twice[0], low.images[0])
+    assert (twice[1] != twice[0]).any()
+    assert (low.images != sharp.images).any()
+
+
 def test_commands(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(training, "make_validation_faces", lambda _: make_validation_faces(1))
     runner = CliRunner()
@@ -366,7 +379,7 @@ def test_commands(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert "--init vrn-compact" in card
     info = open_regressor(str(weights)).file.info
     assert (info.training["steps"], info.training["faces"], info.training["samples_seen"]) == (1, 2, 2)
-    assert 0 < info.figures["validation_faces"]["iou"] < 1
+    assert 0 < info.figures["validation faces"]["iou"] < 1
     started = open_regressor("vrn-compact").file
     assert info.training["started_from"] == f"vrn-compact, identity {started.identity}"
     assert info.training["earlier"][:-1] == list(started.info.training.get("earlier", ()))

@@ -81,7 +81,8 @@ def train_weights(
         "iou": round(score.iou, 4),
         "depth_rmse_px": round(score.depth_px, 3),
     }
-    file = trainer.save_weights(out, training, {"validation_faces": figures})
+    title = "validation faces at low resolutions" if plan.low_resolution else "validation faces"
+    file = trainer.save_weights(out, training, {title: figures})
     write_card(file)
     return file
 

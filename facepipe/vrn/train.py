@@ -134,7 +134,8 @@ class Trainer(Training):
 
     def _validation_faces(self) -> ValidationFaces:
         if self._faces is None:
-            self._faces = make_validation_faces(self.setting.validation_faces)
+            faces = make_validation_faces(self.setting.validation_faces)
+            self._faces = faces.lowered() if self.plan.low_resolution else faces
         return self._faces
 
     def _score(self) -> ValidationScore:
@@ -143,6 +144,8 @@ class Trainer(Training):
 
     def calibrate(self) -> tuple[float, ValidationScore]:
         """Move the surface of a network that is trained to where it agrees best with validation faces.
+
+        For a regressor of low resolutions these are of low resolution, too.
 
         Returns:
             What was added to its last logits, and its score since.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -16,6 +16,7 @@ from facepipe.faces.seeds import face_seed
 from facepipe.metrics.geometry import front_surface_errors, volume_iou
 from facepipe.volume import front_depth
 from facepipe.voxelise import voxelise
+from facepipe.vrn.augment import lower
 from facepipe.vrn.usage import OWN, Usage
 from facepipe.vrn.volumes import to_input, to_occupancy
 
@@ -33,6 +34,12 @@ class ValidationFaces:
     images: NDArray[np.uint8]
     vertices: NDArray[np.float32]
     solid: NDArray[np.int32]
+
+    def lowered(self) -> ValidationFaces:
+        """The same faces, each at a low resolution drawn as in training, always the same one."""
+        rngs = map(np.random.default_rng, range(len(self.images)))
+        lowered = [lower(image, rng) for image, rng in zip(self.images, rngs, strict=True)]
+        return replace(self, images=np.stack(lowered))
 
 
 @dataclass(frozen=True)
