@@ -17,11 +17,17 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from checkpoints import compact, save
 from PIL import Image
 
 from facepipe.cli import main
+from facepipe.degrade import degrade
+from facepipe.errors import WeightsError
+from facepipe.metrics.image import psnr_db, ssim
 from facepipe.schema import FAILURES, SAMPLES, SCORES
 from facepipe.store import RunStore
+from facepipe.superres.methods import get_method
+from facepipe.superres.standin import import_spandrel
 from facepipe.volume import front_depth
 from facepipe.vrn.regressors import get_regressor
 
@@ -353,6 +359,27 @@ PUBLISHED_2019 = {
         "espcn-2019": [(28.619, 0.883), (25.789, 0.865), (28.039, 0.873)],
     },
 }
+
+
+def test_a_network_that_only_spandrel_knows_runs_on_workers(tmp_path: Path) -> None:
+    """From its checkpoint to the table: the run's figures are those of the network itself."""
+    try:
+        import_spandrel()
+    except WeightsError as error:
+        pytest.skip(str(error))
+    checkpoint = save({"params_ema": compact(3)}, tmp_path / "theirs.pth")
+    done = at_once("models", "import", checkpoint, "--as", "theirs-x3")
+    assert done.returncode == 0, done.stderr
+    y, x = np.mgrid[:128, :128]
+    image = np.stack([x + y, 2 * np.abs(x - 64), 255 - y], -1).astype(np.uint8)
+    (tmp_path / "photos").mkdir()
+    Image.fromarray(image).save(tmp_path / "photos" / "a.png")
+    photos = ("--dataset", tmp_path / "photos", "--kind", "photos", "--crop", "full", "--low-px", "32")
+    bench(*photos, "--methods", "bilinear,theirs", "--regressors", "none", "--out", tmp_path / "run")
+    (row,) = (row for row in scores(tmp_path / "run").to_pylist() if row["method"] == "theirs")
+    restored = get_method("theirs").build(32)(degrade(image, "area", 32, 0, row["sample_id"])[None])[0]
+    assert row["psnr_db"] == pytest.approx(psnr_db(image, restored))
+    assert row["ssim"] == pytest.approx(ssim(image, restored))
 
 
 def test_the_2019_table_is_reproduced(real_data: Path, tmp_path: Path) -> None:
