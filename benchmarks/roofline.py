@@ -68,9 +68,10 @@ def regressor(arch: str, weights: str | None) -> None:
     """A regressor with shipped or random weights in float32, and what bfloat16 changes in its volume."""
     torch.manual_seed(0)
     kind = trainable(arch)
-    network = build_network(kind.architecture, kind.arguments).eval()
-    if weights:
-        tensors = load_tensors(get_regressor(weights).file.path)
+    file = get_regressor(weights).file if weights else None
+    network = build_network(kind.architecture, file.info.arguments if file else kind.arguments).eval()
+    if file:
+        tensors = load_tensors(file.path)
         network.load_state_dict({name: torch.from_numpy(value) for name, value in tensors.items()})
     side = kind.geometry.size
     image = to_input(torch.from_numpy(references()[:1]), side)

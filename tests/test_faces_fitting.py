@@ -15,7 +15,7 @@ REFERENCE_PX = 128
 
 @pytest.mark.parametrize("index", range(4))
 def test_the_head_that_landmarks_came_from_is_found_again(index: int) -> None:
-    """At any turn; a face without depth is several pixels off."""
+    """At any turn, from its landmarks alone."""
     head = load_head()
     face = sample(face_seed("test", index), head)
     vertices = vertices_px(face, REFERENCE_PX)
@@ -26,8 +26,6 @@ def test_the_head_that_landmarks_came_from_is_found_again(index: int) -> None:
     assert fitted.shape == vertices.shape
     assert off[head.model.landmarks].max() < 1.0
     assert off[part].mean() < 1.2
-    flat = vertices * (1, 1, 0)
-    assert np.linalg.norm(flat - flat.mean(0) - vertices + vertices.mean(0), axis=1)[part].mean() > 5
 
 
 def test_noise_of_landmarks_is_not_followed() -> None:

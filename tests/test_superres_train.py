@@ -87,9 +87,19 @@ def test_folders_without_images_are_refused(tmp_path: Path) -> None:
 
 def test_more_photographs_come_from_a_folder(tmp_path: Path) -> None:
     Image.new("RGB", (130, 140), (7, 8, 9)).save(tmp_path / "one.png")
-    photographs = load_material(None, tmp_path).photographs
-    assert len(photographs) == len(FREE_PHOTOGRAPHS) + 1
-    assert sum((image == [7, 8, 9]).all() for image in photographs) == 1
+    material = load_material(None, tmp_path)
+    assert len(material.photographs) == len(FREE_PHOTOGRAPHS) + 1
+    assert sum((image == [7, 8, 9]).all() for image in material.photographs) == 1
+    assert material.provenance[:2] == [
+        "one.png (author and licence are not stated)",
+        "astronaut.png (public domain, NASA)",
+    ]
+    table = (
+        "| file | package | author | licence |\n|---|---|---|---|\n| one.png | a | Ann Onymous | CC0-1.0 |\n"
+    )
+    (tmp_path / "SOURCES.md").write_text(f"# Photographs\n\n{table}", encoding="utf-8")
+    assert load_material(None, tmp_path).provenance[0] == "one.png (Ann Onymous, CC0-1.0)"
+    assert load_material(None, tmp_path).sha256 == material.sha256
 
 
 @pytest.mark.parametrize("scale", [2, 4, 8])
@@ -318,7 +328,9 @@ def test_command(tmp_path: Path) -> None:
     assert command.startswith("facepipe train superres --as toy-x8 --arch espcn --scale 8")
     assert command.endswith("--photographs PHOTOGRAPHS --faces FACES")
     assert file.info.training["rendered_faces"] == 2
-    assert file.info.training["photographs"] == len(FREE_PHOTOGRAPHS) + 3
+    assert len(file.info.training["photographs"]) == len(FREE_PHOTOGRAPHS) + 3
+    card = (tmp_path / "out" / "toy-x8.md").read_text(encoding="utf-8")
+    assert "chelsea.png (CC0, Stefan van der Walt)" in card
     assert file.info.scale == 8
     assert set(load_tensors(file.path)) == {
         f"conv{k}.{part}" for k in range(1, 5) for part in ("weight", "bias")
@@ -328,6 +340,9 @@ def test_command(tmp_path: Path) -> None:
     again = ["superres", "--scale", "4", "--steps", "1", "--init", "toy-x8", "--out", str(tmp_path / "next")]
     done = CliRunner().invoke(train, again, catch_exceptions=False)
     assert done.exit_code == 0
+    (next_one,) = (tmp_path / "next").glob("*.safetensors")
+    (earlier,) = open_weights(next_one).info.training["earlier"]
+    assert earlier.startswith(f"{command} (6 samples")
     started = open_weights(tmp_path / "next" / "espcn-area-x4.safetensors").info.training["started_from"]
     assert started == f"toy-x8, identity {file.identity}"
     trained = tmp_path / "out" / "toy-x8.safetensors"

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from torch.nn.functional import binary_cross_entropy_with_logits
 
 from facepipe.conventions import NETWORK_PX, VolumeGeometry
 from facepipe.faces.factory import sample, vertices_px
@@ -18,7 +19,7 @@ from facepipe.vrn.augment import CENTRE_PX, Similarity, draw_similarity, lower, 
 from facepipe.vrn.examples import Recipe, make_block, target
 from facepipe.vrn.hourglass import HourglassNetwork
 from facepipe.vrn.initial import initial_tensors, slice_shares
-from facepipe.vrn.losses import volume_loss
+from facepipe.vrn.losses import SILHOUETTE, occupancy_loss, volume_loss
 from facepipe.vrn.regressors import open_regressor
 from facepipe.weights import save_weights
 
@@ -125,7 +126,10 @@ def test_the_loss_by_hand() -> None:
     """Cross-entropy is -ln p where full, -ln(1 - p) where empty; an earlier stage counts half."""
     targets = torch.tensor([255, 0], dtype=torch.uint8).reshape(1, 2, 1, 1)
     logits = torch.tensor([np.log(3.0), np.log(3.0)], dtype=torch.float32).reshape(1, 2, 1, 1)
-    expected = (-np.log(0.75) - np.log(0.25)) / 2
+    voxels, column = (-np.log(0.75) - np.log(0.25)) / 2, -np.log(0.75)
+    assert float(occupancy_loss(logits, targets, 0.0)) == pytest.approx(voxels)
+    assert float(occupancy_loss(logits, targets, 0.5)) == pytest.approx(voxels + column / 2)
+    expected = voxels + SILHOUETTE * column
     assert float(volume_loss([logits], targets)) == pytest.approx(expected)
     assert float(volume_loss([logits, logits], targets)) == pytest.approx(1.5 * expected)
 
@@ -136,21 +140,43 @@ def test_the_loss_of_an_earlier_stage_on_a_coarser_grid_by_hand() -> None:
     coarse = torch.full((1, 1, 1, 1), float(np.log(1 / 3)))
     fine = torch.where(targets > 0, 80.0, -80.0)
     entropy = -(0.25 * np.log(0.25) + 0.75 * np.log(0.75))
-    assert float(volume_loss([coarse, fine], targets)) == pytest.approx(entropy / 2, rel=1e-2)
+    expected = (1 + SILHOUETTE) * entropy / 2
+    assert float(volume_loss([coarse, fine], targets)) == pytest.approx(expected, rel=1e-2)
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 def test_loss_and_gradient_are_those_of_torch(dtype: torch.dtype) -> None:
     generator = torch.Generator().manual_seed(0)
-    logits = torch.randn(3, 5, 4, 6, generator=generator).mul_(9).to(dtype).requires_grad_()
+    # No two voxels of a column are equal: the fullest ones would share the gradient in another way.
+    order = torch.rand(3, 5, 4, 6, generator=generator).argsort(1)
+    logits = order.mul(4.0).sub_(8.0).to(dtype).requires_grad_()
     targets = torch.randint(0, 256, logits.shape, generator=generator).to(torch.uint8)
-    (3 * volume_loss([logits], targets)).backward()
+    (3 * occupancy_loss(logits, targets, 0.3)).backward()
     reference = logits.detach().clone().requires_grad_()
-    occupancy = targets.float() / 255
-    expected = torch.nn.functional.binary_cross_entropy_with_logits(reference.float(), occupancy)
+    values, occupancy = reference.float(), targets.float() / 255
+    voxels = binary_cross_entropy_with_logits(values, occupancy)
+    columns = binary_cross_entropy_with_logits(values.amax(1), occupancy.amax(1))
+    expected = voxels + 0.3 * columns
     (3 * expected).backward()
-    assert float(volume_loss([logits.detach()], targets)) == pytest.approx(float(expected.detach()), rel=1e-6)
+    found = float(occupancy_loss(logits.detach(), targets, 0.3))
+    assert found == pytest.approx(float(expected.detach()), rel=1e-6)
     torch.testing.assert_close(logits.grad, reference.grad)
+
+
+def test_a_silhouette_is_learned_where_depth_is_uncertain() -> None:
+    """Three faces of one slice each, at other depths: no voxel is mostly full, the column always is."""
+    targets = (torch.eye(3, 5, dtype=torch.uint8) * 255).reshape(3, 5, 1, 1)
+    largest = []
+    for silhouette in (0.0, SILHOUETTE):
+        logits = torch.zeros(1, 5, 1, 1, requires_grad=True)
+        optimiser = torch.optim.Adam([logits], 0.05)
+        for _ in range(500):
+            optimiser.zero_grad()
+            occupancy_loss(logits.expand(3, -1, -1, -1), targets, silhouette).backward()
+            optimiser.step()
+        largest.append(float(logits.detach().sigmoid().max()))
+    assert largest[0] < 0.4
+    assert largest[1] > 0.5
 
 
 @pytest.mark.parametrize("refinement", [0, 4])

@@ -55,6 +55,7 @@ class _Knowing(StackedNetwork):
         self.stages = nn.ModuleList([nn.Module()])
         self.stages[0].predict = nn.Conv2d(1, GEOMETRY.depth, 1)
         nn.init.zeros_(self.stages[0].predict.bias)
+        self.last_prediction = self.stages[0].predict
         self.logits = torch.where(torch.from_numpy(truth > 0), -1.0, -3.0)[None]
 
     def forward(self, image: torch.Tensor) -> list[torch.Tensor]:

@@ -247,6 +247,9 @@ def test_landmarks_that_no_head_goes_with() -> None:
     assert fitted_volume(Truth("none"), GEOMETRY) is None
     assert fitted_volume(Truth("landmarks2d", None, np.ones((68, 2), np.float32)), GEOMETRY) is None
     assert fitted_volume(Truth("landmarks3d", None, np.ones((68, 3), np.float32)), GEOMETRY) is None
+    (case,) = factory_cases(1, GEOMETRY)
+    absurd = case.truth.landmarks * (1, 1, 1000)
+    assert fitted_volume(Truth("landmarks3d", None, absurd), GEOMETRY) is None
 
 
 def test_data_without_truth_is_no_success(tmp_path: Path) -> None:

@@ -139,7 +139,7 @@ def test_checkpoints_of_others_are_to_be_imported_first(tmp_path: Path) -> None:
 def test_a_training_adds_a_refinement_that_weights_lack(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Until it has learned, it enlarges the volume and changes nothing."""
+    """Until it has learned, it enlarges logits in two steps in place of one; it starts from the seed."""
     refined = TrainableArchitecture("refined", "hourglass", {**ARGUMENTS, "refinement": 4}, GEOMETRY, 2)
     monkeypatch.setattr(architectures, "TRAINABLE", (refined,))
     torch.manual_seed(0)
@@ -148,6 +148,9 @@ def test_a_training_adds_a_refinement_that_weights_lack(
     info = WeightsInfo("old", "regressor", "hourglass", ARGUMENTS, geometry=asdict(GEOMETRY))
     file = save_weights(tmp_path / "old.safetensors", tensors, info)
     plan = TrainingPlan("new", "refined", steps=2, batch=2, faces=2, views=2)
+    begun, other = (start_from(file, refined, seed).tensors["refinement.near.weight"] for seed in (3, 4))
+    assert (begun != other).any()
+    np.testing.assert_array_equal(begun, start_from(file, refined, 3).tensors["refinement.near.weight"])
     trainer = Trainer(plan, Setting(tmp_path / "a.checkpoint", workers=0), start_from(file, refined))
     image = torch.randn(1, 3, 128, 128)
     trainer.network.eval()

@@ -142,6 +142,9 @@ def test_every_architecture_is_trained_saved_and_run(
     assert any(
         not torch.equal(old, new) for old, new in zip(before, trainer.network.parameters(), strict=True)
     )
+    shift, score = trainer.calibrate()
+    assert np.isfinite(shift)
+    assert score.iou >= 0
     file = trainer.save_weights(tmp_path, {}, {})
     network = open_regressor(str(file.path)).build()
     images = np.random.default_rng(0).integers(0, 256, (2, 128, 128, 3)).astype(np.uint8)

@@ -25,7 +25,9 @@ from facepipe.schema import TRAINING
 from facepipe.training.hardware import hardware
 from facepipe.training.trainer import Row
 from facepipe.vrn import examples
+from facepipe.vrn import plan as planning
 from facepipe.vrn import train as training
+from facepipe.vrn.architectures import trainable
 from facepipe.vrn.examples import Recipe, blocks, make_block
 from facepipe.vrn.plan import TrainingPlan
 from facepipe.vrn.regressors import open_regressor
@@ -350,6 +352,25 @@ def test_training_faces_are_none_of_the_others(monkeypatch: pytest.MonkeyPatch) 
     make_block(Recipe(2**20 - 1, GEOMETRY, 8, faces=2, views=1), 7)
     assert {part_of(seed) for seed in seen} == {"train"}
     assert len(set(seen)) == 2
+
+
+@pytest.mark.parametrize(
+    ("what", "value", "message"),
+    [
+        ("SILHOUETTE", 0.5, r"silhouette 0\.1 instead of 0\.5"),
+        ("trainable", lambda _: replace(trainable("compact"), stride=4), r"target_px 64 instead of 32"),
+    ],
+)
+def test_checkpoints_of_other_code_are_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, what: str, value: object, message: str
+) -> None:
+    trainer = Trainer(PLAN, _setting(tmp_path))
+    trainer._save()
+    Trainer(PLAN, _setting(tmp_path))
+    module = training if what == "SILHOUETTE" else planning
+    monkeypatch.setattr(module, what, value)
+    with pytest.raises(UsageError, match=f"belongs to another training .{message}.; delete it"):
+        Trainer(PLAN, _setting(tmp_path))
 
 
 def test_regressors_of_low_resolutions_are_judged_at_low_resolutions(tmp_path: Path) -> None:

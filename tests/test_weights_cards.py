@@ -14,6 +14,8 @@ from facepipe.cli.models import models
 from facepipe.errors import UsageError
 from facepipe.weights import (
     CURVE,
+    FITTED_HEAD,
+    TRUTH_ITSELF,
     WeightsFile,
     WeightsInfo,
     count_parameters,
@@ -106,7 +108,8 @@ def test_figures_of_earlier_files_stay_in_their_columns() -> None:
 
 def test_telling_figures_are_of_photos_and_never_of_the_truth() -> None:
     assert telling_figures(FIGURES) == "depth error 0.061, IoU 0.85"
-    assert telling_figures({"Toys, truth itself, all": {"iou": 1.0}}) == ""
+    for perfect in (TRUTH_ITSELF, FITTED_HEAD):
+        assert telling_figures({f"Toys, {perfect}, all": {"iou": 1.0}}) == ""
     assert telling_figures({"speed": 3}) == ""
 
 

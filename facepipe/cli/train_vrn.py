@@ -24,7 +24,7 @@ from facepipe.weights import sparkline
 
 if TYPE_CHECKING:
     from facepipe.training.trainer import Row
-    from facepipe.vrn.plan import TrainingPlan
+    from facepipe.vrn.plan import Precision, TrainingPlan
 
 PRECISIONS = ("bf16", "fp32")
 
@@ -41,7 +41,11 @@ PRECISIONS = ("bf16", "fp32")
 )
 @click.option("--low-resolution", is_flag=True, help="Train on pictures of low resolutions.")
 @click.option(
-    "--precision", type=click.Choice(PRECISIONS), default="bf16", show_default=True, help="While it learns."
+    "--precision",
+    type=click.Choice(PRECISIONS),
+    default="bf16",
+    show_default=True,
+    help="While it learns.",
 )
 @click.option("--as", "name", help="Name of the weights.  [default: vrn-ARCH or vrn-ARCH-lowres]")
 @place_options
@@ -63,7 +67,7 @@ def vrn(
     init: str | None,
     views: int,
     low_resolution: bool,
-    precision: str,
+    precision: Precision,
     name: str | None,
     out: Path,
     threads: int,

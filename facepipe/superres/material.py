@@ -37,6 +37,10 @@ FACE_SHARE = 0.4
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff")
 
 
+SOURCES_FILE, SOURCES_COLUMNS = "SOURCES.md", 4
+"""What says whose the photographs beside it are: a table of file, package, author, licence."""
+
+
 @dataclass(frozen=True)
 class Material:
     """Images to train on, and faces to measure on.
@@ -45,11 +49,13 @@ class Material:
         photographs: uint8 RGB (H, W, 3) each, both sides at least 128.
         faces: the same, from the folder; may be empty.
         held_out: faces that are never trained on; may be empty.
+        provenance: of each photograph its name, author and licence, where they are known.
     """
 
     photographs: Sequence[Image8]
     faces: Sequence[Image8] = ()
     held_out: Sequence[Image8] = ()
+    provenance: Sequence[str] = ()
 
     @property
     def sha256(self) -> str:
@@ -76,18 +82,35 @@ class Material:
 def load_material(faces: Path | None, more_photographs: Path | None = None) -> Material:
     """Read the free photographs, those of a folder, and the faces of another one, where they are named.
 
+    `SOURCES.md` in the folder of photographs says whose they are, see `scripts/photographs.py`.
+
     Raises:
         UsageError: a folder holds no usable image of 128 px or more.
     """
-    photographs = read_folder(more_photographs) if more_photographs else []
-    for resource in FREE_PHOTOGRAPHS:
+    photographs, provenance = [], []
+    if more_photographs:
+        sources = _sources(more_photographs / SOURCES_FILE)
+        for name, image in _named_images(more_photographs):
+            photographs.append(image)
+            provenance.append(f"{name} ({sources.get(name, 'author and licence are not stated')})")
+    for resource, source in FREE_PHOTOGRAPHS.items():
+        provenance.append(f"{resource.rpartition('/')[2]} ({source})")
         package, _, name = resource.partition("/")
         data = importlib.resources.files(package).joinpath(name).read_bytes()
         photographs.append(decode_image(data, resource))
     images = read_folder(faces) if faces else []
     held_out = images[::HELD_OUT_EVERY]
     kept = [image for index, image in enumerate(images) if index % HELD_OUT_EVERY]
-    return Material(photographs, kept, held_out)
+    return Material(photographs, kept, held_out, provenance)
+
+
+def _sources(path: Path) -> dict[str, str]:
+    """Author and licence by name of file, from the rows of a Markdown table; none where there is no file."""
+    if not path.is_file():
+        return {}
+    rows = [line.strip().strip("|").split("|") for line in path.read_text(encoding="utf-8").splitlines()]
+    cells = ([cell.strip() for cell in row] for row in rows if len(row) == SOURCES_COLUMNS)
+    return {name: f"{author}, {licence}" for name, _, author, licence in cells}
 
 
 def read_folder(folder: Path) -> list[Image8]:
@@ -96,6 +119,10 @@ def read_folder(folder: Path) -> list[Image8]:
     Raises:
         UsageError: there is no folder, or no image of 128 px or more in it.
     """
+    return [image for _, image in _named_images(folder)]
+
+
+def _named_images(folder: Path) -> list[tuple[str, Image8]]:
     if not folder.is_dir():
         raise UsageError(f"{folder}: not a folder of images")
     images = []
@@ -106,7 +133,7 @@ def read_folder(folder: Path) -> list[Image8]:
             except SampleError:
                 continue
             if min(image.shape[:2]) >= NETWORK_PX:
-                images.append(image)
+                images.append((path.name, image))
     if not images:
         raise UsageError(f"{folder}: no readable image of at least {NETWORK_PX} px in it")
     return images

@@ -13,6 +13,7 @@ from facepipe.superres.evaluate import compare, make_pairs
 from facepipe.superres.material import FACE_SHARE, Image8, Material
 from facepipe.superres.plan import TrainingPlan
 from facepipe.superres.train import Trainer
+from facepipe.training.ancestry import ancestry
 from facepipe.training.trainer import Row, Setting
 from facepipe.weights import Tensors, WeightsFile, load_tensors, write_card
 
@@ -97,16 +98,16 @@ def train_weights(
     training = {
         **described,
         "loss": "squared error",
-        "photographs": len(material.photographs),
+        "photographs": material.provenance or len(material.photographs),
         "rendered_faces": len(material.faces),
+        "material_sha256": plan.material_sha256,
         "share_of_faces": FACE_SHARE if material.faces else 0.0,
         "steps": trainer.step,
         "patches_seen": trainer.step * plan.batch,
         "seconds": round(trainer.seconds),
         "not_fit_for": NOT_FIT_FOR,
+        **ancestry(initial),
     }
-    if initial is not None:
-        training["started_from"] = f"{initial.info.name}, identity {initial.identity}"
     # The card is written last: where there is one, the figures are measured.
     (folder / f"{plan.name}.md").unlink(missing_ok=True)
     file = trainer.save_weights(folder, training, {})

@@ -65,6 +65,11 @@ class Trainer(Training):
         self._batches = Batches(plan, material)
         self._validation = validation_set(plan, material)
 
+    @property
+    def determined_by(self) -> dict[str, Any]:
+        """The plan and the network."""
+        return {**super().determined_by, "network": dict(self.plan.architecture.arguments)}
+
     def _next_step(self) -> float:
         low, high = (
             self.builder.to_tensor(images).to(self.device) for images in self._batches.draw(self.step)

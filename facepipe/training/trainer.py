@@ -117,6 +117,11 @@ class Training(ABC):
             self._resume()
 
     @property
+    def determined_by(self) -> dict[str, Any]:
+        """What a checkpoint must have been written for to be resumed: the plan, and what code makes of it."""
+        return asdict(self.plan)
+
+    @property
     def done(self) -> float:
         """How much of the plan is done, 0 to 1."""
         return self.plan.share_done(self.step, self.seconds)
@@ -236,11 +241,11 @@ class Training(ABC):
             "network": self.network.state_dict(),
             "optimiser": self.optimiser.state_dict(),
         }
-        save_checkpoint(self.setting.checkpoint, asdict(self.plan), state)
+        save_checkpoint(self.setting.checkpoint, self.determined_by, state)
         self._saved = time.monotonic()
 
     def _resume(self) -> None:
-        state = load_checkpoint(self.setting.checkpoint, asdict(self.plan), self.device)
+        state = load_checkpoint(self.setting.checkpoint, self.determined_by, self.device)
         self.network.load_state_dict(state["network"])
         self.optimiser.load_state_dict(state["optimiser"])
         self.step, self.seconds, self.history = state["step"], state["seconds"], state["history"]

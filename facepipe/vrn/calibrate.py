@@ -9,21 +9,20 @@ validation faces and moved to p = 0.5 by a shift of the logits, so that 'inside 
 from __future__ import annotations
 
 import math
-from typing import cast
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import nn
 
 from facepipe.conventions import VolumeGeometry
-from facepipe.vrn.hourglass import StackedNetwork, StackedStage
+from facepipe.vrn.hourglass import StackedNetwork
+from facepipe.vrn.published import VrnNetwork
 from facepipe.vrn.usage import OWN, Usage
 from facepipe.vrn.validation import ValidationFaces, volumes_beside_truth
 
 
 def calibrate(
-    network: StackedNetwork,
+    network: StackedNetwork | VrnNetwork,
     faces: ValidationFaces,
     geometry: VolumeGeometry,
     device: torch.device,
@@ -44,7 +43,7 @@ def calibrate(
     pairs = volumes_beside_truth(network, faces, geometry, device, usage)
     curves = [iou_curve(volume, truth) for volume, truth in pairs]
     shift = shift_to_half(best_limit(np.mean(curves, axis=0)))
-    bias = cast(nn.Conv2d, cast(StackedStage, network.stages[-1]).predict).bias
+    bias = network.last_prediction.bias
     if bias is None:
         raise TypeError("the prediction of a stage has a bias in every network here")
     with torch.no_grad():

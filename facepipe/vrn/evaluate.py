@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from facepipe.conventions import NETWORK_PX, VolumeGeometry
 from facepipe.degrade import degrade
+from facepipe.errors import SampleError
 from facepipe.faces.factory import example, render, sample
 from facepipe.faces.fitting import fit_head
 from facepipe.faces.head import load_head
@@ -32,12 +33,9 @@ from facepipe.truth import Truth
 from facepipe.volume import front_depth
 from facepipe.voxelise import voxelise
 from facepipe.vrn.base import VolumeRegressor
+from facepipe.weights import FITTED_HEAD, TRUTH_ITSELF
 
 DEFAULT_DEGRADATION = "area"
-
-TRUTH_ITSELF, FITTED_HEAD = "truth itself", "head fitted to the landmarks"
-"""What is compared in place of a prediction, to say what a perfect volume would get: the true volume, or
-where only 3D landmarks are known, the most probable head that has them (`facepipe.faces.fitting`)."""
 
 Low = tuple[str, int]
 """A degradation, and the side in pixels to which it brings an image."""
@@ -254,9 +252,12 @@ def groups(results: Sequence[tuple[Case, Figures]]) -> dict[str, dict[str, Mean]
 def fitted_volume(truth: Truth, geometry: VolumeGeometry) -> NDArray[np.uint8] | None:
     """The volume (D, H, W) of the head that goes with 3D landmarks in reference coordinates, None without.
 
-    None, too, for landmarks that have no extent.
+    None, too, for landmarks that have no extent, or one that no volume holds.
     """
     landmarks = truth.landmarks
     if landmarks is None or landmarks.shape[1] != 3 or not np.ptp(landmarks[:, :2], axis=0).all():
         return None
-    return voxelise(fit_head(landmarks), load_head().model.solid, geometry)
+    try:
+        return voxelise(fit_head(landmarks), load_head().model.solid, geometry)
+    except SampleError:
+        return None

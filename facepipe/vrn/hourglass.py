@@ -8,6 +8,8 @@ that looks at the image once more at half its size.
 
 from __future__ import annotations
 
+from typing import cast
+
 import torch
 from torch import nn
 from torch.nn import functional
@@ -89,6 +91,11 @@ class StackedNetwork(nn.Module):
     stem: nn.Sequential
     stages: nn.ModuleList
 
+    @property
+    def last_prediction(self) -> nn.Conv2d:
+        """The convolution that ends in the last stage's logits."""
+        return cast(nn.Conv2d, cast(StackedStage, self.stages[-1]).predict)
+
     def forward(self, image: torch.Tensor) -> list[torch.Tensor]:
         """Return the logits of every stage, the best one last."""
         _, predictions = self.through_stages(self.stem(image))
@@ -133,7 +140,7 @@ class Stage(StackedStage):
 class Refinement(nn.Module):
     """Corrects a volume on a grid twice as fine, with features of the image that are as fine.
 
-    A new one changes nothing: it corrects by zero.
+    A new one corrects by zero: it only enlarges logits in two steps that were enlarged in one.
 
     Args:
         near: channels of the fine features.

@@ -14,7 +14,7 @@ from facepipe.conventions import VolumeGeometry
 from facepipe.errors import UsageError, WeightsError
 from facepipe.inference import load_module
 from facepipe.vrn.architectures import TrainableArchitecture
-from facepipe.vrn.networks import NETWORKS, build_network
+from facepipe.vrn.networks import NETWORKS, build_network, random_tensors
 from facepipe.vrn.regressors import read_geometry
 from facepipe.vrn.usage import Usage, usage_of
 from facepipe.weights import WeightsFile, load_tensors
@@ -25,7 +25,7 @@ have the same tensors, and are trained alike."""
 
 GROWN_ARGUMENTS = ("refinement",)
 """Arguments that may be 0 in the weights that a training starts from: it adds the part that they lack, whose
-tensors bear the argument's name and which changes nothing as long as it is new."""
+tensors bear the argument's name."""
 
 
 @dataclass(frozen=True)
@@ -45,8 +45,13 @@ class Initial:
     usage: Usage
 
 
-def start_from(file: WeightsFile, trained: TrainableArchitecture) -> Initial:
+def start_from(file: WeightsFile, trained: TrainableArchitecture, seed: int = 0) -> Initial:
     """Take weights over for a training, with how they are to be run.
+
+    Args:
+        file: the weights.
+        trained: what will be trained.
+        seed: of the tensors of parts that the weights lack.
 
     Raises:
         UsageError: they are of another network than the one to be trained; the message names what differs.
@@ -76,16 +81,15 @@ def start_from(file: WeightsFile, trained: TrainableArchitecture) -> Initial:
     load_module(build_network(trained.architecture, file.info.arguments), load_tensors(file.path), what)
     kept = {key: file.info.arguments[key] for key in KEPT_ARGUMENTS if key in file.info.arguments}
     parts = [key for key in GROWN_ARGUMENTS if expected.get(key) and not arguments.get(key)]
-    tensors = {**_new_parts(trained, parts), **initial_tensors(file, trained.geometry)}
+    tensors = {**_new_parts(trained, parts, seed), **initial_tensors(file, trained.geometry)}
     return Initial(what, tensors, {**trained.arguments, **kept}, usage)
 
 
-def _new_parts(trained: TrainableArchitecture, parts: list[str]) -> dict[str, NDArray[Any]]:
+def _new_parts(trained: TrainableArchitecture, parts: list[str], seed: int) -> dict[str, NDArray[Any]]:
     if not parts:
         return {}
-    network = build_network(trained.architecture, trained.arguments)
-    state = network.state_dict()
-    return {key: value.numpy() for key, value in state.items() if key.split(".")[0] in parts}
+    tensors = random_tensors(trained.architecture, trained.arguments, seed)
+    return {key: value for key, value in tensors.items() if key.split(".")[0] in parts}
 
 
 def _all_arguments(architecture: str, given: Mapping[str, Any]) -> dict[str, Any]:

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import torch
+from numpy.typing import NDArray
 from torch import nn
 
 from facepipe.errors import WeightsError
@@ -36,6 +37,14 @@ def build_network(architecture: str, arguments: Mapping[str, Any]) -> nn.Module:
         return NETWORKS[architecture](**arguments)
     except TypeError as error:
         raise WeightsError(f"architecture {architecture!r} with {dict(arguments)}: {error}") from error
+
+
+def random_tensors(architecture: str, arguments: Mapping[str, Any], seed: int) -> dict[str, NDArray[Any]]:
+    """The tensors of a network with random weights, always the same ones for a seed."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        state = build_network(architecture, arguments).state_dict()
+    return {key: value.numpy() for key, value in state.items()}
 
 
 def check_fit(tensors: Tensors, architecture: str, arguments: Mapping[str, Any], name: str) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Literal
 
 from facepipe.errors import UsageError
 from facepipe.training.plan import Plan
@@ -12,6 +12,8 @@ from facepipe.vrn.architectures import TrainableArchitecture, trainable
 from facepipe.vrn.examples import Recipe
 from facepipe.vrn.regressors import open_regressor
 from facepipe.weights import WeightsFile
+
+Precision = Literal["bf16", "fp32"]
 
 
 def default_name(arch: str, *, low_resolution: bool) -> str:
@@ -74,17 +76,26 @@ class TrainingPlan(Plan):
 
 
 def plan_training(
-    *, name: str | None, arch: str, init: str | None, precision: str, low_resolution: bool, **rest: Any
+    *,
+    name: str | None,
+    arch: str,
+    steps: int,
+    minutes: float,
+    batch: int,
+    learning_rate: float,
+    seed: int,
+    views: int,
+    low_resolution: bool,
+    init: str | None,
+    precision: Precision,
 ) -> tuple[TrainingPlan, WeightsFile | None]:
     """Make the plan that the options of `facepipe train vrn` ask for.
 
     Args:
         name: of the weights, None for `default_name`.
-        arch: one of `architectures.TRAINABLE`.
+        arch, steps, minutes, batch, learning_rate, seed, views, low_resolution: see `TrainingPlan`.
         init: name or file of the weights to start from, None for random ones.
-        precision: 'bf16' or 'fp32'.
-        low_resolution: whether it is trained on pictures of low resolutions.
-        rest: further fields of `TrainingPlan`.
+        precision: of the network while it learns.
 
     Returns:
         The plan and the weights that it starts from.
@@ -96,9 +107,14 @@ def plan_training(
     plan = TrainingPlan(
         name or default_name(arch, low_resolution=low_resolution),
         arch,
+        steps,
+        minutes,
+        batch,
+        learning_rate,
+        seed,
+        views=views,
         low_resolution=low_resolution,
         bf16=precision == "bf16",
         initial_sha256=initial.identity if initial else "",
-        **rest,
     )
     return plan, initial

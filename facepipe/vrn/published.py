@@ -173,6 +173,11 @@ class VrnNetwork(nn.Module):
         self.head = nn.Sequential(*_linear(channels))
         self.predict = nn.Conv2d(channels, slices, 1)
 
+    @property
+    def last_prediction(self) -> nn.Conv2d:
+        """The convolution that ends in the logits."""
+        return self.predict
+
     def forward(self, image: torch.Tensor) -> list[torch.Tensor]:
         """Return the logits, as a list of one."""
         features = self.stem(image)

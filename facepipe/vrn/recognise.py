@@ -53,8 +53,9 @@ def recognise_regressor(tensors: Tensors, name: str) -> tuple[dict, WeightsInfo]
         raise WeightsError(f"{name}: an hourglass network whose prediction has shape {shape}")
     slices, channels = (int(size) for size in shape[:2])
     arguments = {"channels": channels, "stages": stages, "depth": deepest, "slices": slices}
-    if "refinement.predict.weight" in tensors:
-        arguments["refinement"] = int(tensors["refinement.predict.weight"].shape[1])
+    refining = tensors.get("refinement.predict.weight")
+    if refining is not None and refining.ndim == len(shape):
+        arguments["refinement"] = int(refining.shape[1])
     check_fit(tensors, "hourglass", arguments, name)
     geometry = trainable("compact").geometry
     # Of volumes with fewer slices the same share lies before the origin.

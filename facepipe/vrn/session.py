@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from facepipe.training.ancestry import ancestry
 from facepipe.training.trainer import Row
 from facepipe.vrn.initial import start_from
 from facepipe.vrn.plan import TrainingPlan
@@ -52,7 +53,8 @@ def train_weights(
         WeightsError: the checkpoint or the initial weights are damaged.
         EnvironmentTroubleError: a process that makes faces was killed.
     """
-    trainer = Trainer(plan, setting, start_from(initial, plan.architecture) if initial else None)
+    begun = start_from(initial, plan.architecture, plan.seed) if initial else None
+    trainer = Trainer(plan, setting, begun)
     trainer.run(tell, report)
     if not trainer.writes:
         return None
@@ -60,36 +62,25 @@ def train_weights(
     finished = trainer.finished_before(out)
     if finished is not None:
         return finished
+    judged_on = f"validation faces{' at low resolutions' if plan.low_resolution else ''}"
     training = {
         **described,
         "data": DATA,
-        "loss": "binary cross-entropy of soft occupancy on the grid of the prediction",
+        "loss": "binary cross-entropy of soft occupancy and of the silhouette on the grid of the prediction",
         "faces": trainer.faces,
         "samples_seen": trainer.faces * plan.views,
         "steps": trainer.step,
-        "calibration": f"logits shifted by {shift:+.3f}, for the highest IoU on the validation faces",
+        "calibration": f"logits shifted by {shift:+.3f}, for the highest IoU on {judged_on}",
         "seconds": round(trainer.seconds),
         "not_fit_for": NOT_FIT_FOR,
         CURVE: [float(f"{row['loss']:.4g}") for row in trainer.history],
+        **ancestry(initial),
     }
-    if initial is not None:
-        training["started_from"] = f"{initial.info.name}, identity {initial.identity}"
-        before = initial.info.training
-        training["earlier"] = [*before.get("earlier", ()), _told(before)]
     figures = {
         "images": setting.validation_faces,
         "iou": round(score.iou, 4),
         "depth_rmse_px": round(score.depth_px, 3),
     }
-    title = "validation faces at low resolutions" if plan.low_resolution else "validation faces"
-    file = trainer.save_weights(out, training, {title: figures})
+    file = trainer.save_weights(out, training, {judged_on: figures})
     write_card(file)
     return file
-
-
-def _told(training: Mapping[str, Any]) -> str:
-    """A training in one line, for the card of what goes on from it."""
-    command, samples, seconds = (training.get(key) for key in ("command", "samples_seen", "seconds"))
-    facts = [f"{samples} samples" if samples else "", f"{seconds} s" if seconds else ""]
-    told = ", ".join(fact for fact in facts if fact) or "nothing else is known"
-    return f"{command or 'an unknown command'} ({told})"

@@ -23,9 +23,10 @@ from facepipe.vrn.examples import Block, blocks
 from facepipe.vrn.hourglass import StackedNetwork
 from facepipe.vrn.image_norm import use_image_statistics
 from facepipe.vrn.initial import Initial
-from facepipe.vrn.losses import volume_loss
+from facepipe.vrn.losses import SILHOUETTE, volume_loss
 from facepipe.vrn.networks import build_network
 from facepipe.vrn.plan import TrainingPlan
+from facepipe.vrn.published import VrnNetwork
 from facepipe.vrn.ranks import Ranks
 from facepipe.vrn.usage import OWN
 from facepipe.vrn.validation import ValidationFaces, ValidationScore, make_validation_faces, validate
@@ -90,6 +91,17 @@ class Trainer(Training):
         self._examples: Iterator[tuple[torch.Tensor, torch.Tensor]] | None = None
 
     @property
+    def determined_by(self) -> dict[str, Any]:
+        """The plan, the network, the grid that it is supervised on, and its loss."""
+        architecture = self.plan.architecture
+        return {
+            **super().determined_by,
+            "network": self.arguments,
+            "target_px": architecture.target_px,
+            "silhouette": SILHOUETTE,
+        }
+
+    @property
     def faces(self) -> int:
         """Faces seen so far, by all ranks."""
         return self.step * self.plan.batch * self.plan.ranks // self.plan.views
@@ -150,7 +162,7 @@ class Trainer(Training):
         Returns:
             What was added to its last logits, and its score since.
         """
-        network = cast(StackedNetwork, self.network)
+        network = cast(StackedNetwork | VrnNetwork, self.network)
         geometry = self.plan.architecture.geometry
         shift = calibrate(network, self._validation_faces(), geometry, self.device, self.usage)
         return shift, self._score()

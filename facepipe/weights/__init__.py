@@ -4,7 +4,7 @@ Nothing here needs torch: tensors are numpy arrays.
 """
 
 from facepipe.weights.card import CURVE, model_card, sparkline, write_card
-from facepipe.weights.figures import COMMANDS, telling_figures
+from facepipe.weights.figures import COMMANDS, FITTED_HEAD, TRUTH_ITSELF, telling_figures
 from facepipe.weights.files import (
     Tensors,
     WeightsFile,
@@ -30,6 +30,8 @@ from facepipe.weights.torch7 import TorchObject, is_torch7, read_torch7
 __all__ = [
     "COMMANDS",
     "CURVE",
+    "FITTED_HEAD",
+    "TRUTH_ITSELF",
     "Listed",
     "Tensors",
     "TorchObject",

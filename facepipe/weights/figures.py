@@ -11,6 +11,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+TRUTH_ITSELF, FITTED_HEAD = "truth itself", "head fitted to the landmarks"
+"""What is compared in place of a prediction, to say what a perfect volume would get: the true volume, or
+where only 3D landmarks are known, the most probable head that has them (`facepipe.faces.fitting`)."""
+
 COLUMNS = {
     "images": "images",
     "psnr_db": "PSNR, dB",
@@ -135,7 +139,9 @@ def telling_figures(figures: Mapping[str, Any]) -> str:
     Those of photographs where there are any: what was measured on rendered faces flatters.
     """
     rows = [(labels, row) for table in figure_tables(figures) for labels, row in table.rows]
-    rows = [row for row in rows if not any(perfect in "".join(row[0]) for perfect in _PERFECT)]
+    rows = [
+        row for row in rows if not any(perfect in "".join(row[0]) for perfect in (TRUTH_ITSELF, FITTED_HEAD))
+    ]
     rows.sort(key=lambda row: "photo" not in "".join(row[0]))
     told = []
     for key, phrase in _PHRASES.items():
@@ -144,9 +150,6 @@ def telling_figures(figures: Mapping[str, Any]) -> str:
             told.append(phrase.format(figure_text(values[0]).split(" (")[0]))
     return ", ".join(told[:2])
 
-
-_PERFECT = ("truth itself", "head fitted to the landmarks")
-"""Rows of what no network gave."""
 
 _PHRASES = {
     "psnr_db": "{} dB",

@@ -109,9 +109,12 @@ def weights_at(name_or_file: str) -> WeightsFile | None:
     if not name_or_file.endswith(".safetensors"):
         return None
     path = Path(name_or_file)
-    if not path.exists():
-        raise UsageError(f"{path}: no such file")
-    return open_weights(path)
+    try:
+        return open_weights(path)
+    except WeightsError as error:
+        if isinstance(error.__cause__, FileNotFoundError | NotADirectoryError):
+            raise UsageError(f"{path}: no such file") from error
+        raise
 
 
 @functools.lru_cache(maxsize=256)
