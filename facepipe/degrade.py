@@ -93,6 +93,9 @@ def camera(crop: Image8, px: int, generator: np.random.Generator) -> Image8:
     return np.ascontiguousarray(decoded[:, :, ::-1])
 
 
+RANDOM = ("camera",)
+"""Degradations that draw: their results differ by seed."""
+
 DEGRADATIONS: Mapping[str, Degradation] = MappingProxyType(
     {"area": area, "bicubic": bicubic, "linear": linear, "camera": camera}
 )

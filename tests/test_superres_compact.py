@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -16,7 +17,7 @@ from facepipe.cli.evaluate import evaluate
 from facepipe.errors import UsageError, WeightsError
 from facepipe.superres.build import build_resolver
 from facepipe.superres.compact import Compact, start_as_bilinear
-from facepipe.superres.evaluate import Pair, compare
+from facepipe.superres.evaluate import DRAWS, Pair, Source, compare
 from facepipe.superres.interpolate import Interpolator
 from facepipe.superres.standin import import_spandrel
 from facepipe.weights import WeightsFile, WeightsInfo, save_weights
@@ -81,11 +82,27 @@ def test_images_of_another_size_are_refused(tmp_path: Path) -> None:
 
 def test_figures_of_bicubic_itself_show_no_gain() -> None:
     image = np.asarray(Image.fromarray(_images(1)[0]).resize((128, 128), Image.Resampling.BICUBIC))
-    pair = Pair(cv2.resize(image, (32, 32), interpolation=cv2.INTER_AREA), image)
+    pair = Pair((cv2.resize(image, (32, 32), interpolation=cv2.INTER_AREA),), image)
     figures = compare(Interpolator(cv2.INTER_CUBIC), [pair, pair])
     assert figures["gain_db"].value == figures["gain_ssim"].value == 0
     assert figures["psnr_db"].value == figures["bicubic_psnr_db"].value > 0
     assert figures["psnr_db"].images == 2
+
+
+def test_what_is_drawn_is_measured_over_several_draws() -> None:
+    """What makes one grey of everything has the same PSNR at each draw; bicubic interpolation has not."""
+    source = Source(_images(1)[0].repeat(4, 0).repeat(4, 1), "a")
+    assert len(source.pair("area", 32).lows) == 1
+    pair = source.pair("camera", 32)
+    assert len({low.tobytes() for low in pair.lows}) == len(pair.lows) == DRAWS
+    grey = np.full((1, 128, 128, 3), 127, np.uint8)
+    single = [compare(lambda _: grey, [replace(pair, lows=(low,))]) for low in pair.lows]
+    whole = compare(lambda _: grey, [pair])
+    assert whole["psnr_db"].value == pytest.approx(single[0]["psnr_db"].value)
+    gains = [figures["gain_db"].value for figures in single]
+    assert whole["gain_db"].value == pytest.approx(np.mean(gains))
+    assert max(gains) > min(gains)
+    assert whole["gain_db"].images == 1
 
 
 def test_psnr_of_one_grey_level_in_one_pixel() -> None:
@@ -94,7 +111,7 @@ def test_psnr_of_one_grey_level_in_one_pixel() -> None:
     near[5, 7, 1] += 1
     image[:, 64:] = 120  # so that bicubic interpolation errs, too
     near[:, 64:] = 120
-    pair = Pair(cv2.resize(image, (32, 32), interpolation=cv2.INTER_AREA), image)
+    pair = Pair((cv2.resize(image, (32, 32), interpolation=cv2.INTER_AREA),), image)
     figures = compare(lambda low: near[None], [pair])
     assert figures["psnr_db"].value == pytest.approx(10 * np.log10(255**2 * 128 * 128 * 3))
     assert figures["ssim"].value == pytest.approx(1, abs=1e-3)

@@ -18,7 +18,9 @@ LEAST_GAIN_DB = {
     "espcn-x4": 0.7,
     "compact-area-x2": 1.8,
     "compact-area-x4": 1.4,
+    "compact-camera-x2": 1.0,
     "compact-camera-x4": 1.0,
+    "compact-camera-x8": 1.0,
 }
 """How far above bicubic a network is on photos of faces that it did not see; others are at least 0.5 dB."""
 

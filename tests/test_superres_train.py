@@ -163,7 +163,7 @@ def test_validation_is_that_of_the_resolver(tmp_path: Path) -> None:
     trainer = _trained(PLAN, tmp_path / "a.checkpoint")
     resolver = build_resolver(trainer.save_weights(tmp_path, {}, {}), "cpu")
     (pair,) = make_pairs(MATERIAL.held_out, "area", 4)
-    expected = psnr_db(pair.reference, resolver(pair.low[None])[0])
+    expected = psnr_db(pair.reference, resolver(pair.lows[0][None])[0])
     assert trainer.history[-1]["validation_psnr_db"] == pytest.approx(expected, abs=0.02)
 
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from facepipe.conventions import NETWORK_PX
+from facepipe.degrade import RANDOM, degrade, make_reference
 from facepipe.faces.factory import render, sample
 from facepipe.faces.head import load_head
 from facepipe.faces.scene import SOURCE_PX
@@ -18,24 +19,29 @@ from facepipe.metrics.intervals import Mean, mean_of
 from facepipe.metrics.ranges import TONE, YAW, by_range
 from facepipe.superres.base import SuperResolver
 from facepipe.superres.interpolate import get_interpolation
-from facepipe.superres.material import Image8, make_pair
+from facepipe.superres.material import Image8
 
 BASELINE = "bicubic"
 FIGURES = ("psnr_db", "bicubic_psnr_db", "gain_db", "ssim", "bicubic_ssim", "gain_ssim")
 
 
+DRAWS = 8
+"""Low-resolution images of each reference where a degradation draws: its luck moves a mean of a dozen photos
+by a few tenths of a dB."""
+
+
 @dataclass(frozen=True)
 class Pair:
-    """A low-resolution image and the reference that it was made from.
+    """Low-resolution images and the reference that they were made from.
 
     Attributes:
-        low: uint8 RGB (h, h, 3).
+        lows: uint8 RGB (h, h, 3) each: one, or `DRAWS` where the degradation draws.
         reference: uint8 RGB (128, 128, 3).
         yaw_deg: None where unknown.
         skin_tone: 0 (lightest) to 1 (darkest), None where unknown.
     """
 
-    low: Image8
+    lows: tuple[Image8, ...]
     reference: Image8
     yaw_deg: float | None = None
     skin_tone: float | None = None
@@ -49,11 +55,8 @@ def make_pairs(images: Sequence[Image8], degradation: str, scale: int) -> list[P
         degradation: one of `degrade.DEGRADATIONS`.
         scale: how many times smaller than 128 px.
     """
-    low_px = NETWORK_PX // scale
-    pairs = (
-        make_pair(_middle(image), degradation, low_px, 0, str(index)) for index, image in enumerate(images)
-    )
-    return [Pair(low, reference) for low, reference in pairs]
+    sources = (Source(_middle(image), str(index)) for index, image in enumerate(images))
+    return [source.pair(degradation, NETWORK_PX // scale) for source in sources]
 
 
 @dataclass(frozen=True)
@@ -73,8 +76,9 @@ class Source:
 
     def pair(self, degradation: str, low_px: int) -> Pair:
         """Degrade the image to a side of ``low_px`` pixels."""
-        low, reference = make_pair(self.square, degradation, low_px, 0, self.key)
-        return Pair(low, reference, self.yaw_deg, self.skin_tone)
+        draws = DRAWS if degradation in RANDOM else 1
+        lows = tuple(degrade(self.square, degradation, low_px, seed, self.key) for seed in range(draws))
+        return Pair(lows, make_reference(self.square), self.yaw_deg, self.skin_tone)
 
 
 def factory_sources(count: int) -> Iterator[Source]:
@@ -117,13 +121,15 @@ def compare_groups(resolver: SuperResolver, pairs: Iterable[Pair]) -> dict[str, 
 def _compared(resolver: SuperResolver, pairs: Iterable[Pair]) -> Iterator[tuple[Pair, tuple[float, ...]]]:
     baseline = get_interpolation(BASELINE)
     for pair in pairs:
-        low = pair.low[None]
-        restored = resolver(low)[0]
-        enlarged = baseline.build(pair.low.shape[0])(low)[0]
-        network_db, baseline_db = psnr_db(pair.reference, restored), psnr_db(pair.reference, enlarged)
-        network, of_baseline = ssim(pair.reference, restored), ssim(pair.reference, enlarged)
-        gains = network_db - baseline_db, network - of_baseline
-        yield pair, (network_db, baseline_db, gains[0], network, of_baseline, gains[1])
+        rows = []
+        for low in pair.lows:
+            restored = resolver(low[None])[0]
+            enlarged = baseline.build(low.shape[0])(low[None])[0]
+            network_db, baseline_db = psnr_db(pair.reference, restored), psnr_db(pair.reference, enlarged)
+            network, of_baseline = ssim(pair.reference, restored), ssim(pair.reference, enlarged)
+            gains = network_db - baseline_db, network - of_baseline
+            rows.append((network_db, baseline_db, gains[0], network, of_baseline, gains[1]))
+        yield pair, tuple(map(float, np.mean(rows, axis=0)))
 
 
 def _means(rows: Sequence[tuple[float, ...]]) -> dict[str, Mean]:

@@ -39,7 +39,7 @@ def validation_set(plan: TrainingPlan, material: Material) -> ValidationSet | No
     pairs = make_pairs(material.held_out[:VALIDATION_IMAGES], plan.degradation, plan.scale)
     if not pairs:
         return None
-    low = np.stack([pair.low for pair in pairs])
+    low = np.stack([pair.lows[0] for pair in pairs])
     bicubic = get_interpolation(BASELINE).build(plan.low_px)(low)
     return ValidationSet(low, np.stack([pair.reference for pair in pairs]), bicubic)
 
