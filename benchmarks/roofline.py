@@ -16,7 +16,9 @@ from torch import nn
 from benchmarks.material import references
 from facepipe.conventions import NETWORK_PX
 from facepipe.metrics.geometry import volume_iou
+from facepipe.superres.compact import Compact
 from facepipe.superres.espcn import Espcn
+from facepipe.superres.methods import open_network
 from facepipe.vrn.architectures import trainable
 from facepipe.vrn.networks import build_network
 from facepipe.vrn.regressors import get_regressor
@@ -64,6 +66,15 @@ def espcn(scale: int) -> None:
     show(f"ESPCN x{scale}, float32", gflop(network, luma), cpu_ms(lambda: network(luma)))
 
 
+def compact_resolver(name: str) -> None:
+    """A super-resolver of the architecture `compact` in float32."""
+    file = open_network(name).file
+    network = Compact(**file.info.arguments).eval()
+    network.load_state_dict({key: torch.from_numpy(value) for key, value in load_tensors(file.path).items()})
+    image = torch.rand(1, 3, NETWORK_PX // network.scale, NETWORK_PX // network.scale)
+    show(f"{name}, float32", gflop(network, image), cpu_ms(lambda: network(image)))
+
+
 def regressor(arch: str, weights: str | None) -> None:
     """A regressor with shipped or random weights in float32, and what bfloat16 changes in its volume."""
     torch.manual_seed(0)
@@ -95,6 +106,8 @@ def main() -> None:
     with torch.inference_mode():
         for scale in (2, 4):
             espcn(scale)
+        for scale in (2, 4, 8):
+            compact_resolver(f"compact-area-x{scale}")
         regressor("compact", "vrn-compact")
         regressor("hourglass-128", None)
 

@@ -19,6 +19,7 @@ from facepipe.superres.build import build_resolver
 from facepipe.superres.compact import Compact, start_as_bilinear
 from facepipe.superres.evaluate import DRAWS, Pair, Source, compare
 from facepipe.superres.interpolate import Interpolator
+from facepipe.superres.methods import open_network
 from facepipe.superres.standin import import_spandrel
 from facepipe.weights import WeightsFile, WeightsInfo, save_weights
 
@@ -56,12 +57,13 @@ def test_it_starts_as_bilinear_interpolation(scale: int) -> None:
     torch.testing.assert_close(made[:, :, inner, inner], expected[:, :, inner, inner])
 
 
-def test_spandrel_loads_the_file_and_gives_the_same(tmp_path: Path) -> None:
+@pytest.mark.parametrize("shipped", ["", "compact-area-x4", "compact-camera-x4"])
+def test_spandrel_loads_the_file_and_gives_the_same(tmp_path: Path, shipped: str) -> None:
     try:
         spandrel = import_spandrel()
     except WeightsError as error:
         pytest.skip(str(error))
-    file = _saved(tmp_path, _random())
+    file = open_network(shipped).file if shipped else _saved(tmp_path, _random())
     descriptor = spandrel.ModelLoader().load_from_file(file.path)
     assert descriptor.architecture.id == "Compact"
     assert descriptor.scale == 4
