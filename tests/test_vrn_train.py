@@ -408,6 +408,7 @@ def test_commands(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert f"({started.info.training['samples_seen']} samples, " in info.training["earlier"][-1]
     assert re.fullmatch(r"logits shifted by [+-]\d\.\d+, .*", info.training["calibration"])
     assert info.training["device"] == hardware("cpu", 1)
+    assert hardware("cpu", 2, 4) == hardware("cpu", 2) + ", 4 processes"
     before = load_tensors(weights)
     judge = [
         "models",

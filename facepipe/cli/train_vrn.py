@@ -126,7 +126,7 @@ def vrn(
         )
         described = {
             "command": _command(plan, initial.info.name if initial else None),
-            "device": hardware(device, threads),
+            "device": hardware(device, threads, ranks.count),
         }
         shown = (plan.steps, plan.minutes) if ranks.first else (0, 0.0)
         with share_progress(*shown) as tell:

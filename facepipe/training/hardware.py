@@ -18,11 +18,12 @@ def choose_device(name: str) -> str:
     return "cuda" if torch.cuda.is_available() else "cpu"
 
 
-def hardware(device: str, threads: int) -> str:
-    """Device, its model and threads, for model cards."""
+def hardware(device: str, threads: int, processes: int = 1) -> str:
+    """Device, its model, threads of a process and processes, for model cards."""
     kind = torch.device(device).type
     model = torch.cuda.get_device_name(device) if kind == "cuda" else _cpu_model()
-    return f"{device} ({model}), {threads} thread{'s' if threads > 1 else ''}"
+    together = f", {processes} processes" if processes > 1 else ""
+    return f"{device} ({model}), {threads} thread{'s' if threads > 1 else ''}{together}"
 
 
 def _cpu_model() -> str:
