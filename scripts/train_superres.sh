@@ -36,5 +36,5 @@ compact camera 2 1750 compact-area-x2
 compact area 8 2800 compact-area-x4
 compact camera 8 2100 compact-area-x8
 espcn 4 6000
-espcn 2 6000
+espcn 2 6000 espcn-x4
 espcn 8 6000 espcn-x4

@@ -14,8 +14,9 @@ from facepipe.weights import WeightsFile, list_weights
 SHIPPED = [file for file in list_weights("superres") if file.shipped]
 
 LEAST_GAIN_DB = {
-    "espcn-x2": 0.9,
+    "espcn-x2": 1.1,
     "espcn-x4": 0.7,
+    "espcn-x8": 0.7,
     "compact-area-x2": 1.8,
     "compact-area-x4": 1.4,
     "compact-camera-x2": 1.0,
