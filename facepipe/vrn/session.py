@@ -15,8 +15,8 @@ from facepipe.weights import CURVE, WeightsFile, write_card
 
 NOT_FIT_FOR = (
     "telling people apart, measuring a head in millimetres, anything behind the face part (brow to chin, in "
-    "front of the ears); it saw rendered heads only, so hair, masks and hands over a real face mislead it, and "
-    "on photographs of faces turned by more than 60 degrees nose and lips come out soft"
+    "front of the ears); it saw rendered heads only, so hair, masks and hands over a real face mislead it, "
+    "and on photographs of faces turned by more than 60 degrees nose and lips come out soft"
 )
 
 DATA = (
