@@ -62,6 +62,8 @@ def evaluate(
     references, at the size that it enlarges to 128 px, in all and for ranges of yaw and skin tone.
 
     Prints the mean over images of every figure that is known, with its 95 % interval (bootstrap over images).
+    Rows 'truth itself' say what a perfect volume would get; where only 3D landmarks are known, rows 'head
+    fitted to the landmarks' estimate it.
     """
     if (dataset is None) == (faces is None):
         raise UsageError("give either --dataset DIR or --faces N")
