@@ -15,6 +15,7 @@ from torch import nn
 
 from benchmarks.material import references
 from facepipe.conventions import NETWORK_PX
+from facepipe.inference import load_module
 from facepipe.metrics.geometry import volume_iou
 from facepipe.superres.compact import Compact
 from facepipe.superres.espcn import Espcn
@@ -69,8 +70,8 @@ def espcn(scale: int) -> None:
 def compact_resolver(name: str) -> None:
     """A super-resolver of the architecture `compact` in float32."""
     file = open_network(name).file
-    network = Compact(**file.info.arguments).eval()
-    network.load_state_dict({key: torch.from_numpy(value) for key, value in load_tensors(file.path).items()})
+    network = Compact(**file.info.arguments)
+    load_module(network, load_tensors(file.path), name)
     image = torch.rand(1, 3, NETWORK_PX // network.scale, NETWORK_PX // network.scale)
     show(f"{name}, float32", gflop(network, image), cpu_ms(lambda: network(image)))
 
@@ -82,8 +83,7 @@ def regressor(arch: str, weights: str | None) -> None:
     file = get_regressor(weights).file if weights else None
     network = build_network(kind.architecture, file.info.arguments if file else kind.arguments).eval()
     if file:
-        tensors = load_tensors(file.path)
-        network.load_state_dict({name: torch.from_numpy(value) for name, value in tensors.items()})
+        load_module(network, load_tensors(file.path), file.info.name)
     side = kind.geometry.size
     image = to_input(torch.from_numpy(references()[:1]), side)
     work = gflop(network, image)

@@ -261,6 +261,11 @@ def test_shipped_weights_are_whole_small_and_have_their_cards() -> None:
     files = list_weights()
     assert not broken_weights()
     assert sum(file.path.stat().st_size for file in files) < 20e6
+    # Nothing of a training but the weights and their cards, such as a checkpoint.
+    assert {path.suffix for path in shipped_folder().iterdir() if path.name != "NOTICE"} == {
+        ".safetensors",
+        ".md",
+    }
     notice = (shipped_folder() / "NOTICE").read_text(encoding="utf-8")
     for file in files:
         load_tensors(file.path)

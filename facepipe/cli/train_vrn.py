@@ -41,11 +41,7 @@ PRECISIONS = ("bf16", "fp32")
 )
 @click.option("--low-resolution", is_flag=True, help="Train on pictures of low resolutions.")
 @click.option(
-    "--precision",
-    type=click.Choice(PRECISIONS),
-    default="bf16",
-    show_default=True,
-    help="While it learns.",
+    "--precision", type=click.Choice(PRECISIONS), default="bf16", show_default=True, help="While it learns."
 )
 @click.option("--as", "name", help="Name of the weights.  [default: vrn-ARCH or vrn-ARCH-lowres]")
 @place_options

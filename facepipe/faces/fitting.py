@@ -45,15 +45,16 @@ def fit_head(landmarks: NDArray[np.floating]) -> NDArray[np.float32]:
     at_rest = model.mean[model.landmarks].astype(np.float64)
     # Images have y down, heads have y up; a similarity does not mirror.
     points = np.asarray(landmarks, np.float64) * _MIRRORED
+    flat = rows.reshape(-1, rows.shape[2])
+    normal = flat.T @ flat
     coefficients = mean
     for _ in range(TURNS):
         to_head, _, _ = procrustes(points, at_rest + rows @ coefficients, reflection=False)
         scale = np.cbrt(np.linalg.det(to_head[:3, :3]))
         wanted = points @ to_head[:3, :3].T + to_head[:3, 3] - at_rest
         weight = 1 / (NOISE_PX * scale) ** 2
-        flat = rows.reshape(-1, rows.shape[2])
         coefficients = np.linalg.solve(
-            weight * flat.T @ flat + precision, weight * flat.T @ wanted.ravel() + precision @ mean
+            weight * normal + precision, weight * flat.T @ wanted.ravel() + precision @ mean
         )
     to_head, _, _ = procrustes(points, at_rest + rows @ coefficients, reflection=False)
     to_image = np.linalg.inv(to_head)
