@@ -315,7 +315,7 @@ def test_weights_that_miss_a_tensor_are_refused_when_built(tmp_path: Path) -> No
 
 
 def test_bare_networks_lie_where_those_of_facepipe_do_and_that_is_said(tmp_path: Path) -> None:
-    arguments = {"channels": 8, "stages": 1, "depth": 1, "slices": 200, "refinement": 4}
+    arguments = {"channels": 8, "stages": 1, "depth": 2, "slices": 200, "refinement": 4, "context": 6}
     full = HourglassNetwork(**arguments)
     path = save(full.state_dict(), tmp_path / "bare.pth")
     done = CliRunner().invoke(models, ["import", str(path), "--as", "bare"])

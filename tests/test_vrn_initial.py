@@ -136,6 +136,30 @@ def test_checkpoints_of_others_are_to_be_imported_first(tmp_path: Path) -> None:
             CliRunner().invoke(facepipe, [*command, *words], catch_exceptions=False)
 
 
+def test_a_training_adds_context_that_weights_lack(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It changes nothing until it has learned, and sits at every scale but the finest."""
+    narrow = {**ARGUMENTS, "depth": 3}
+    wide = TrainableArchitecture("wide", "hourglass", {**narrow, "context": 6}, GEOMETRY)
+    monkeypatch.setattr(architectures, "TRAINABLE", (wide,))
+    torch.manual_seed(0)
+    network = build_network("hourglass", narrow)
+    tensors = {key: value.numpy() for key, value in network.state_dict().items()}
+    info = WeightsInfo("old", "regressor", "hourglass", narrow, geometry=asdict(GEOMETRY))
+    begun = start_from(save_weights(tmp_path / "old.safetensors", tensors, info), wide)
+    added = {key.rsplit(".", 2)[0] for key in begun.tensors.keys() - tensors.keys()}
+    assert added == {"stages.0.hourglass.inner.context", "stages.0.hourglass.inner.inner.context"}
+    plan = TrainingPlan("new", "wide", steps=2, batch=2, faces=2, views=2)
+    trainer = Trainer(plan, Setting(tmp_path / "a.checkpoint", workers=0), begun)
+    image = torch.randn(1, 3, 128, 128)
+    trainer.network.eval()
+    torch.testing.assert_close(trainer.network(image)[-1], network.eval()(image)[-1])
+    trainer.network.train()
+    trainer._next_step()
+    saved = trainer.save_weights(tmp_path, {}, {})
+    assert saved.info.arguments == {**narrow, "context": 6}
+    assert all(np.abs(load_tensors(saved.path)[f"{block}.conv3.weight"]).max() > 0 for block in added)
+
+
 def test_a_training_adds_a_refinement_that_weights_lack(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

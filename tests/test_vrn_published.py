@@ -28,7 +28,7 @@ SMALL = {
     "vrn": {"channels": 8, "stages": 2, "depth": 2, "slices": 5},
 }
 STRIDES = {"hourglass": 4, "thirds": 1, "vrn": 4}
-REFINED = {**SMALL["hourglass"], "refinement": 4}
+REFINED = {**SMALL["hourglass"], "refinement": 4, "context": 6}
 
 
 def _count(*modules: nn.Module) -> int:

@@ -41,7 +41,14 @@ TRAINABLE = (
     TrainableArchitecture(
         "compact",
         "hourglass",
-        {"channels": 128, "stages": 1, "depth": 4, "slices": VOLUME_DEPTH, "refinement": 64},
+        {
+            "channels": 128,
+            "stages": 1,
+            "depth": 4,
+            "slices": VOLUME_DEPTH,
+            "refinement": 64,
+            "context": 192,
+        },
         COMPACT_GEOMETRY,
         stride=2,
     ),

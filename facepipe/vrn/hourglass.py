@@ -16,17 +16,18 @@ from torch.nn import functional
 
 
 class ResidualBlock(nn.Module):
-    """Three pre-activated convolutions (1x1, 3x3, 1x1; half width inside) around a shortcut.
+    """Three pre-activated convolutions (1x1, 3x3, 1x1) around a shortcut.
 
     Args:
         inputs: channels in.
         outputs: channels out; where they differ the shortcut is a 1x1 convolution.
         bias: whether the convolutions have one.
+        inner: width inside; None: half of `outputs`.
     """
 
-    def __init__(self, inputs: int, outputs: int, *, bias: bool = False) -> None:
+    def __init__(self, inputs: int, outputs: int, *, bias: bool = False, inner: int | None = None) -> None:
         super().__init__()
-        inner = outputs // 2
+        inner = outputs // 2 if inner is None else inner
         self.norm1 = nn.BatchNorm2d(inputs)
         self.conv1 = nn.Conv2d(inputs, inner, 1, bias=bias)
         self.norm2 = nn.BatchNorm2d(inner)
@@ -49,19 +50,36 @@ class Hourglass(nn.Module):
     Args:
         depth: levels; the side must be divisible by 2**depth.
         channels: channels in and out.
+        context: width inside a further block on the coarse side of every level but the first, where width is
+            cheap and the whole head is in view; 0: there is none. A new one changes nothing.
+        within: whether this is a level within another.
     """
 
-    def __init__(self, depth: int, channels: int) -> None:
+    def __init__(self, depth: int, channels: int, context: int = 0, *, within: bool = False) -> None:
         super().__init__()
         self.skip = ResidualBlock(channels, channels)
         self.down = ResidualBlock(channels, channels)
-        self.inner = Hourglass(depth - 1, channels) if depth > 1 else ResidualBlock(channels, channels)
+        self.context = _idle_block(channels, context) if context and within else None
+        self.inner = (
+            Hourglass(depth - 1, channels, context, within=True)
+            if depth > 1
+            else ResidualBlock(channels, channels)
+        )
         self.up = ResidualBlock(channels, channels)
 
     def forward(self, features: torch.Tensor) -> torch.Tensor:
         """Map (N, channels, h, w) to the same shape."""
-        coarse = self.up(self.inner(self.down(functional.max_pool2d(features, 2))))
+        coarse = self.down(functional.max_pool2d(features, 2))
+        if self.context is not None:
+            coarse = self.context(coarse)
+        coarse = self.up(self.inner(coarse))
         return self.skip(features) + functional.interpolate(coarse, scale_factor=2.0, mode="nearest")
+
+
+def _idle_block(channels: int, inner: int) -> ResidualBlock:
+    block = ResidualBlock(channels, channels, inner=inner)
+    nn.init.zeros_(block.conv3.weight)
+    return block
 
 
 class StackedStage(nn.Module):
@@ -118,11 +136,12 @@ class Stage(StackedStage):
         depth: levels of the hourglass.
         slices: slices of the volume.
         last: whether no stage follows; others hand features and prediction on.
+        context: see `Hourglass`.
     """
 
-    def __init__(self, channels: int, depth: int, slices: int, *, last: bool) -> None:
+    def __init__(self, channels: int, depth: int, slices: int, *, last: bool, context: int = 0) -> None:
         super().__init__()
-        self.hourglass = Hourglass(depth, channels)
+        self.hourglass = Hourglass(depth, channels, context)
         self.head = nn.Sequential(
             ResidualBlock(channels, channels),
             nn.BatchNorm2d(channels),
@@ -184,10 +203,17 @@ class HourglassNetwork(StackedNetwork):
         slices: slices of the volume.
         refinement: width of a `Refinement` of the last stage's logits, which are (N, slices, 2h, 2w) then;
             0: there is none.
+        context: width inside further blocks at the coarse scales, see `Hourglass`.
     """
 
     def __init__(
-        self, channels: int = 128, stages: int = 1, depth: int = 4, slices: int = 200, refinement: int = 0
+        self,
+        channels: int = 128,
+        stages: int = 1,
+        depth: int = 4,
+        slices: int = 200,
+        refinement: int = 0,
+        context: int = 0,
     ) -> None:
         super().__init__()
         self.stem = nn.Sequential(
@@ -200,7 +226,8 @@ class HourglassNetwork(StackedNetwork):
             ResidualBlock(128, channels),
         )
         self.stages = nn.ModuleList(
-            Stage(channels, depth, slices, last=index == stages - 1) for index in range(stages)
+            Stage(channels, depth, slices, last=index == stages - 1, context=context)
+            for index in range(stages)
         )
         self.refinement = Refinement(HALF_CHANNELS, channels, refinement, slices) if refinement else None
 

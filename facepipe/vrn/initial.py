@@ -23,9 +23,9 @@ KEPT_ARGUMENTS = ("nested",)
 """Arguments that a training takes over from the weights that it starts from: networks that differ in these
 have the same tensors, and are trained alike."""
 
-GROWN_ARGUMENTS = ("refinement",)
+GROWN_ARGUMENTS = ("refinement", "context")
 """Arguments that may be 0 in the weights that a training starts from: it adds the part that they lack, whose
-tensors bear the argument's name."""
+tensors are in modules of the argument's name."""
 
 
 @dataclass(frozen=True)
@@ -89,7 +89,7 @@ def _new_parts(trained: TrainableArchitecture, parts: list[str], seed: int) -> d
     if not parts:
         return {}
     tensors = random_tensors(trained.architecture, trained.arguments, seed)
-    return {key: value for key, value in tensors.items() if key.split(".")[0] in parts}
+    return {key: value for key, value in tensors.items() if not set(parts).isdisjoint(key.split("."))}
 
 
 def _all_arguments(architecture: str, given: Mapping[str, Any]) -> dict[str, Any]:
