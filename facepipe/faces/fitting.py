@@ -8,15 +8,19 @@ PAMI 2003, for the same in pixels.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
 from trimesh.registration import procrustes
 
+from facepipe.conventions import NETWORK_PX
 from facepipe.faces.attributes import draw_attributes
 from facepipe.faces.expressions import draw_expression
 from facepipe.faces.head import load_head
+from facepipe.faces.morphable import Pose
+from facepipe.faces.scene import SOURCE_PX
 
 NOISE_PX = 0.5
 """Standard deviation of a landmark's coordinates, reference pixels."""
@@ -29,14 +33,31 @@ _LEAST_VARIANCE = 1e-6
 _MIRRORED = np.array([1.0, -1.0, 1.0])
 
 
-def fit_head(landmarks: NDArray[np.floating]) -> NDArray[np.float32]:
+@dataclass(frozen=True, eq=False)
+class FittedHead:
+    """A head in its place.
+
+    Attributes:
+        shape, expression: coefficients of the head; vertices_mm: float32 (V, 3), the mesh that they give.
+        pose: in a picture of 450 px.
+    """
+
+    shape: NDArray[np.float32]
+    expression: NDArray[np.float32]
+    vertices_mm: NDArray[np.float32]
+    pose: Pose
+
+    @property
+    def vertices_px(self) -> NDArray[np.float32]:
+        """The posed mesh, (V, 3), reference pixels."""
+        return np.asarray(self.pose.apply(self.vertices_mm, SOURCE_PX) * (NETWORK_PX / SOURCE_PX), np.float32)
+
+
+def fit_head(landmarks: NDArray[np.floating]) -> FittedHead:
     """Fit the head to landmarks.
 
     Args:
         landmarks: (68, 3), iBUG order, reference pixels, z toward the camera.
-
-    Returns:
-        float32 (V, 3), the vertices of the head's model, reference pixels.
     """
     model = load_head().model
     mean, precision = _prior()
@@ -57,10 +78,11 @@ def fit_head(landmarks: NDArray[np.floating]) -> NDArray[np.float32]:
             weight * normal + precision, weight * flat.T @ wanted.ravel() + precision @ mean
         )
     to_head, _, _ = procrustes(points, at_rest + rows @ coefficients, reflection=False)
-    to_image = np.linalg.inv(to_head)
+    to_picture = np.diag([*[SOURCE_PX / NETWORK_PX] * 3, 1.0]) @ np.linalg.inv(to_head)
     count = model.shape_basis.shape[1]
-    vertices = model.mesh(coefficients[:count], coefficients[count:])
-    return np.asarray((vertices @ to_image[:3, :3].T + to_image[:3, 3]) * _MIRRORED, np.float32)
+    shape, expression = np.split(coefficients.astype(np.float32), [count])
+    vertices = model.mesh(shape, expression)
+    return FittedHead(shape, expression, vertices, Pose.from_matrix(to_picture, SOURCE_PX))
 
 
 @lru_cache(maxsize=1)

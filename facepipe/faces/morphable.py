@@ -46,6 +46,23 @@ class Pose:
         pitch, yaw, roll, tx, ty, tz, scale = (float(value) for value in values)
         return cls(pitch, yaw, roll, (tx, ty, tz), scale)
 
+    @classmethod
+    def from_matrix(cls, matrix: NDArray[np.floating], image_height_px: float) -> Pose:
+        """The pose that `apply` carries out as a matrix does.
+
+        Args:
+            matrix: (4, 4), a similarity from the model's frame to continuous image coordinates whose y
+                points up from the image's upper edge (so that y in the image is its negative).
+            image_height_px: of the image.
+        """
+        scale = float(np.cbrt(np.linalg.det(matrix[:3, :3])))
+        rotation = matrix[:3, :3] / scale
+        pitch = math.atan2(rotation[1, 2], rotation[2, 2])
+        yaw = math.asin(float(np.clip(-rotation[0, 2], -1, 1)))
+        roll = math.atan2(rotation[0, 1], rotation[0, 0])
+        x, y, z = (float(value) for value in matrix[:3, 3])
+        return cls(pitch, yaw, roll, (x + 0.5, y + image_height_px + 0.5, z), scale)
+
     def parameters(self) -> NDArray[np.float64]:
         """The `Pose_Para` row (7,) of this pose."""
         return np.array([self.pitch_rad, self.yaw_rad, self.roll_rad, *self.translation_px, self.scale])

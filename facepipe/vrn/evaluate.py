@@ -258,6 +258,6 @@ def fitted_volume(truth: Truth, geometry: VolumeGeometry) -> NDArray[np.uint8] |
     if landmarks is None or landmarks.shape[1] != 3 or not np.ptp(landmarks[:, :2], axis=0).all():
         return None
     try:
-        return voxelise(fit_head(landmarks), load_head().model.solid, geometry)
+        return voxelise(fit_head(landmarks).vertices_px, load_head().model.solid, geometry)
     except SampleError:
         return None

@@ -28,7 +28,7 @@ from facepipe.faces.seeds import face_seed
 from facepipe.training.signals import SIGNALS
 from facepipe.voxelise import voxelise
 from facepipe.vrn.augment import draw_similarity, lower, rephotograph
-from facepipe.vrn.hardship import harden, wear
+from facepipe.vrn.hardship import harden, laugh, wear
 
 FACES_PER_SEED = 2**20
 """Room for the faces of one training seed within the seeds for training."""
@@ -90,7 +90,7 @@ def make_block(recipe: Recipe, number: int) -> Block:
     rng = np.random.default_rng((recipe.seed, number))
     first = recipe.seed * FACES_PER_SEED + number * recipe.faces
     faces = [sample(face_seed("train", first + index), head) for index in range(recipe.faces)]
-    faces = [replace(face, look=wear(face.look, rng)) for face in faces]
+    faces = [laugh(replace(face, look=wear(face.look, rng)), head, rng) for face in faces]
     pictures = [render(face, NETWORK_PX, head) for face in faces]
     meshes = [vertices_px(face, NETWORK_PX) for face in faces]
     # Each face once before any comes again.

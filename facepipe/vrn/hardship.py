@@ -1,8 +1,9 @@
 """What happens to faces in front of real cameras and is rare or absent in drawn pictures.
 
-Hair blown over the cheeks, things before the face, light that falls on half of it, wrong exposure, grey or
-toned pictures, crops that reach far beyond the photograph. The face under all this stays where it is, so
-that a network learns to complete what it does not see. All functions take and give uint8 RGB (128, 128, 3).
+Hair blown over the cheeks, things before the face, light that falls on half of it, wrong exposure, grey,
+toned, recoloured and retouched pictures, other surfaces, crops that reach far beyond the photograph. The face
+under all this stays where it is, so that a network learns to complete what it does not see. All functions
+take and give uint8 RGB (128, 128, 3).
 """
 
 from __future__ import annotations
@@ -18,19 +19,36 @@ from facepipe.conventions import NETWORK_PX
 from facepipe.faces.appearance import HAIR_COLOURS
 from facepipe.faces.background import natural_noise
 from facepipe.faces.camera import black_borders
+from facepipe.faces.expressions import SIDES
+from facepipe.faces.factory import Face
+from facepipe.faces.head import Head
 from facepipe.faces.look import Look
 
 Picture = NDArray[np.uint8]
 Hardship = Callable[[Picture, np.random.Generator], Picture]
 
-HARD_SHARE = 0.55
+HARD_SHARE = 0.6
 """How many pictures are treated at all; the others stay what the face factory made of them."""
 
 DARK_GLASSES_SHARE = 0.06
 """How many faces put dark glasses on."""
 
+LAUGHING_SHARE = 0.2
+"""How many faces laugh with bared teeth: people before cameras do, far more often than drawn ones."""
+
 STRAND_POINTS = 10
 _GAMMA = 2.2
+
+_LAUGHTER = {
+    "mouthSmile": (0.7, 1.0),
+    "mouthUpperUp": (0.4, 1.0),
+    "mouthLowerDown": (0.2, 0.8),
+    "mouthStretch": (0.0, 0.4),
+    "mouthDimple": (0.0, 0.4),
+    "cheekSquint": (0.3, 0.9),
+    "eyeSquint": (0.0, 0.5),
+}
+"""Face units of a laughing face, and between which strengths each lies."""
 
 
 def wear(look: Look, rng: np.random.Generator) -> Look:
@@ -38,6 +56,19 @@ def wear(look: Look, rng: np.random.Generator) -> Look:
     if rng.random() >= DARK_GLASSES_SHARE:
         return look
     return replace(look, glasses=1.0, dark_lenses=1.0)
+
+
+def laugh(face: Face, head: Head, rng: np.random.Generator) -> Face:
+    """Let a share of faces laugh with bared teeth; they stay where they are."""
+    if rng.random() >= LAUGHING_SHARE:
+        return face
+    strengths = {name: rng.uniform(*between) for name, between in _LAUGHTER.items()}
+    units = {"jawOpen": float(rng.uniform(0.0, 0.2))}
+    for name, strength in strengths.items():
+        for side in SIDES:
+            units[name + side] = float(np.clip(strength * rng.normal(1, 0.1), 0, 1))
+    expression = head.expression(units)
+    return replace(face, expression=expression, vertices_mm=head.model.mesh(face.shape, expression))
 
 
 def harden(picture: Picture, rng: np.random.Generator) -> Picture:
@@ -130,7 +161,7 @@ def misexposed(picture: Picture, rng: np.random.Generator) -> Picture:
     contrast = rng.uniform(0.75, 1.45)
     middle = rng.uniform(0.3, 0.5)
     shown = (np.clip(light, 0, 1) ** (1 / _GAMMA) - middle) * contrast + middle
-    return np.clip(np.rint(shown * 255), 0, 255).astype(np.uint8)
+    return _shown(shown * 255)
 
 
 def toned(picture: Picture, rng: np.random.Generator) -> Picture:
@@ -141,7 +172,39 @@ def toned(picture: Picture, rng: np.random.Generator) -> Picture:
     if rng.random() < 0.4:
         tint = np.exp(rng.normal(0, 0.12) * np.array([1.0, 0.1, -1.0]) + rng.normal(0, 0.03, 3))
         toned = toned * tint
-    return np.clip(np.rint(toned), 0, 255).astype(np.uint8)
+    return _shown(toned)
+
+
+def recoloured(picture: Picture, rng: np.random.Generator) -> Picture:
+    """Mix the colours anew, as coloured lamps, films and filters do: skin may have any hue."""
+    mix = np.eye(3) + rng.normal(0, 0.3, (3, 3))
+    mix *= (np.exp(rng.normal(0, 0.15, 3)) / np.maximum(np.abs(mix.sum(1)), 0.3))[:, None]
+    return _shown(picture.astype(np.float32) @ mix.T)
+
+
+def filtered(picture: Picture, rng: np.random.Generator) -> Picture:
+    """Blend in what a random filter leaves of the picture: its shapes, with other surfaces.
+
+    See Xu et al., 'Robust and generalizable visual representation learning via random convolutions', ICLR
+    2021.
+    """
+    side = int(rng.choice([1, 3, 5]))
+    channels = picture - picture.mean((0, 1), dtype=np.float32)
+    made = np.stack([_mixed(channels, rng.normal(0, 1, (3, side, side))) for _ in range(3)], axis=-1)
+    made *= channels.std() / max(float(made.std()), 1e-3)
+    opacity = np.float32(rng.uniform(0.2, 0.75))
+    return _shown(picture * (1 - opacity) + (made + picture.mean(dtype=np.float32)) * opacity)
+
+
+def _mixed(channels: NDArray[np.float32], kernels: NDArray[np.float64]) -> NDArray[np.float32]:
+    sums = [cv2.filter2D(channels[..., i], -1, kernel) for i, kernel in enumerate(kernels)]
+    return np.sum(sums, axis=0, dtype=np.float32)
+
+
+def retouched(picture: Picture, rng: np.random.Generator) -> Picture:
+    """Soften or sharpen, by up to three quarters and by twice the difference to a blurred picture."""
+    blurred = cv2.GaussianBlur(picture, (0, 0), float(rng.uniform(0.7, 2.5))).astype(np.float32)
+    return _shown(blurred + (picture - blurred) * np.float32(1 + rng.uniform(-0.75, 2.0)))
 
 
 def beyond_photograph(picture: Picture, rng: np.random.Generator) -> Picture:
@@ -157,7 +220,10 @@ HARDSHIPS: tuple[tuple[Hardship, float], ...] = (
     (thing_before, 0.2),
     (uneven_light, 0.35),
     (misexposed, 0.5),
-    (toned, 0.25),
+    (toned, 0.2),
+    (recoloured, 0.25),
+    (filtered, 0.2),
+    (retouched, 0.25),
     (beyond_photograph, 0.5),
 )
 """What may happen to a treated picture, and how often each does."""
@@ -168,5 +234,8 @@ def _light(picture: Picture) -> NDArray[np.float32]:
 
 
 def _developed(light: NDArray[np.floating]) -> Picture:
-    shown = np.clip(light, 0, 1) ** (1 / _GAMMA)
-    return np.asarray(np.rint(shown * 255), np.uint8)
+    return _shown(np.clip(light, 0, 1) ** (1 / _GAMMA) * 255)
+
+
+def _shown(levels: NDArray[np.floating]) -> Picture:
+    return np.clip(np.rint(levels), 0, 255).astype(np.uint8)

@@ -1,0 +1,92 @@
+"""How much of an error is the photograph's: `python docs/twins.py DATASET [REGRESSOR [TWINS]]`.
+
+The factory's head is fitted to the 3D landmarks of each photograph and drawn there as other people, in other
+light, before other backgrounds. What a regressor gets on these twins it could get on the photograph, if
+photographs looked like drawings; what a volume of the fitted head gets is the floor of both.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections import defaultdict
+from dataclasses import fields, replace
+
+import numpy as np
+
+from facepipe.cli.measured_images import Images
+from facepipe.degrade import make_reference
+from facepipe.faces.factory import render, sample
+from facepipe.faces.fitting import fit_head
+from facepipe.faces.head import load_head
+from facepipe.faces.seeds import face_seed
+from facepipe.metrics.intervals import text
+from facepipe.stages import truth_in_crop
+from facepipe.voxelise import voxelise
+from facepipe.vrn.evaluate import Case, Figures, compare, summarise
+from facepipe.vrn.regressors import get_regressor
+
+SHOWN = ("landmark_depth_error", "landmark_correlation", "hull_coverage")
+
+
+def main(dataset: str, name: str, twins: int) -> None:
+    """Print the figures of a data set's photographs, their twins and the fitted heads."""
+    head = load_head()
+    regressor, geometry = get_regressor(name).build(), get_regressor(name).geometry
+    people = [sample(face_seed("test", index), head) for index in range(twins)]
+    rows: dict[str, list[Figures]] = defaultdict(list)
+    print("| photograph | yaw | | " + " | ".join(SHOWN) + " |")
+    print("|---" * (3 + len(SHOWN)) + "|")
+    for sample_id, photo, crop in Images(dataset, None, "full", None).samples():
+        truth = truth_in_crop(photo.truth, crop)
+        assert truth.landmarks is not None, "no landmarks"
+        fitted = fit_head(truth.landmarks)
+        case = Case(make_reference(crop.cut(photo.image)), truth)
+        drawn = [
+            render(
+                replace(
+                    person,
+                    shape=fitted.shape,
+                    expression=fitted.expression,
+                    vertices_mm=fitted.vertices_mm,
+                    pose=fitted.pose,
+                ),
+                case.image.shape[0],
+                head,
+            )
+            for person in people
+        ]
+        found = {
+            name: [compare(regressor(case.image[None])[0], geometry, case)],
+            "its twins": [compare(regressor(twin[None])[0], geometry, case) for twin in drawn],
+            "fitted head": [
+                compare(voxelise(fitted.vertices_px, head.model.solid, geometry), geometry, case)
+            ],
+        }
+        for what, figures in found.items():
+            rows[what].append(mean := _mean(figures))
+            yaw = "" if photo.yaw_deg is None else f"{photo.yaw_deg:.0f}"
+            print(f"| {sample_id} | {yaw} | {what} | {_text(mean)} |")
+    for what, figures in rows.items():
+        means = text(summarise(figures))
+        print(f"| all | | {what} | " + " | ".join(means[key] for key in SHOWN) + " |")
+
+
+def _mean(figures: list[Figures]) -> Figures:
+    values = {
+        field.name: [v for one in figures if (v := getattr(one, field.name)) is not None]
+        for field in fields(Figures)
+    }
+    return Figures(**{key: float(np.mean(known)) for key, known in values.items() if known})
+
+
+def _text(figures: Figures) -> str:
+    return " | ".join(f"{getattr(figures, key):.3f}" for key in SHOWN)
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser()
+    parser.add_argument("dataset")
+    parser.add_argument("regressor", nargs="?", default="vrn-compact")
+    parser.add_argument("twins", nargs="?", type=int, default=12)
+    given = parser.parse_args()
+    main(given.dataset, given.regressor, given.twins)
