@@ -23,7 +23,7 @@ from facepipe.metrics.intervals import text
 from facepipe.stages import truth_in_crop
 from facepipe.voxelise import voxelise
 from facepipe.vrn.evaluate import Case, Figures, compare, summarise
-from facepipe.vrn.regressors import get_regressor
+from facepipe.vrn.regressors import open_regressor
 
 SHOWN = ("landmark_depth_error", "landmark_correlation", "hull_coverage")
 
@@ -31,7 +31,8 @@ SHOWN = ("landmark_depth_error", "landmark_correlation", "hull_coverage")
 def main(dataset: str, name: str, twins: int) -> None:
     """Print the figures of a data set's photographs, their twins and the fitted heads."""
     head = load_head()
-    regressor, geometry = get_regressor(name).build(), get_regressor(name).geometry
+    opened = open_regressor(name)
+    regressor, geometry = opened.build(), opened.geometry
     people = [sample(face_seed("test", index), head) for index in range(twins)]
     rows: dict[str, list[Figures]] = defaultdict(list)
     print("| photograph | yaw | | " + " | ".join(SHOWN) + " |")
