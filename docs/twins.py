@@ -8,6 +8,7 @@ photographs looked like drawings; what a volume of the fitted head gets is the f
 from __future__ import annotations
 
 import argparse
+import sys
 from collections import defaultdict
 from dataclasses import fields, replace
 
@@ -16,13 +17,12 @@ import numpy as np
 from facepipe.cli.measured_images import Images
 from facepipe.degrade import make_reference
 from facepipe.faces.factory import render, sample
-from facepipe.faces.fitting import fit_head
 from facepipe.faces.head import load_head
 from facepipe.faces.seeds import face_seed
 from facepipe.metrics.intervals import text
 from facepipe.stages import truth_in_crop
 from facepipe.voxelise import voxelise
-from facepipe.vrn.evaluate import Case, Figures, compare, summarise
+from facepipe.vrn.evaluate import Case, Figures, compare, fitted_head, summarise
 from facepipe.vrn.regressors import open_regressor
 
 SHOWN = ("landmark_depth_error", "landmark_correlation", "hull_coverage")
@@ -39,8 +39,10 @@ def main(dataset: str, name: str, twins: int) -> None:
     print("|---" * (3 + len(SHOWN)) + "|")
     for sample_id, photo, crop in Images(dataset, None, "full", None).samples():
         truth = truth_in_crop(photo.truth, crop)
-        assert truth.landmarks is not None, "no landmarks"
-        fitted = fit_head(truth.landmarks)
+        fitted = fitted_head(truth)
+        if fitted is None:
+            print(f"left out: {sample_id}, no 3D landmarks", file=sys.stderr)
+            continue
         case = Case(make_reference(crop.cut(photo.image)), truth)
         drawn = [
             render(
@@ -69,7 +71,7 @@ def main(dataset: str, name: str, twins: int) -> None:
             print(f"| {sample_id} | {yaw} | {what} | {_text(mean)} |")
     for what, figures in rows.items():
         means = text(summarise(figures))
-        print(f"| all | | {what} | " + " | ".join(means[key] for key in SHOWN) + " |")
+        print(f"| all | | {what} | " + " | ".join(means.get(key, "") for key in SHOWN) + " |")
 
 
 def _mean(figures: list[Figures]) -> Figures:
@@ -81,7 +83,8 @@ def _mean(figures: list[Figures]) -> Figures:
 
 
 def _text(figures: Figures) -> str:
-    return " | ".join(f"{getattr(figures, key):.3f}" for key in SHOWN)
+    values = [getattr(figures, key) for key in SHOWN]
+    return " | ".join("" if value is None else f"{value:.3f}" for value in values)
 
 
 if __name__ == "__main__":

@@ -80,6 +80,23 @@ def test_pose_parameters_round_trip():
         Pose.from_parameters(values[:6])
 
 
+@pytest.mark.parametrize("yaw", [0.0, 0.7, -1.2, 1.5707, np.pi / 2, -np.pi / 2, np.pi / 2 - 1e-9])
+def test_a_pose_is_found_from_what_it_does(yaw):
+    """Also in profile, where pitch and roll turn about one axis and only their sum or difference is known."""
+    pose = Pose(0.3, yaw, -0.4, (210.0, 180.0, 12.0), 1.7)
+    matrix = np.eye(4)
+    matrix[:3, :3] = pose.scale * pose.rotation()
+    matrix[:3, 3] = np.array(pose.translation_px) - (0.5, 450.5, 0.0)
+    found = Pose.from_matrix(matrix, 450)
+    points = np.random.default_rng(0).normal(0, 60, (20, 3))
+    np.testing.assert_allclose(found.apply(points, 450), pose.apply(points, 450), atol=1e-4)
+    np.testing.assert_allclose(
+        found.apply(points, 450) * (1, -1, 1), points @ matrix[:3, :3].T + matrix[:3, 3], atol=1e-4
+    )
+    if abs(yaw) < 1.57:
+        np.testing.assert_allclose(found.parameters(), pose.parameters(), atol=1e-6)
+
+
 def test_agrees_with_published_fits(real_data):
     """The 68-row Basel basis and AFLW2000-3D's parameters give its pt3d_68 within the truncation."""
     folder = real_data / "bfm68"

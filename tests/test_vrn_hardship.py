@@ -135,6 +135,22 @@ def test_filters_leave_edges_where_they_are() -> None:
         np.testing.assert_array_equal(picture, GREY)
 
 
+def test_filters_change_surfaces_and_colours_and_keep_contrast() -> None:
+    """Noise that knows nothing of its neighbours does afterwards, unless the filter is a pixel wide."""
+    noise = (_colourful() // 4 + 96).astype(np.uint8)
+    likeness, mixed, contrasts = [], [], []
+    for picture in _drawn(filtered, noise, 60):
+        values = picture.astype(float)
+        likeness.append(abs(np.corrcoef(values[:, :-2].ravel(), values[:, 2:].ravel())[0, 1]))
+        mixed.append(abs(np.corrcoef(values[..., 0].ravel(), values[..., 2].ravel())[0, 1]))
+        contrasts.append(values.std() / noise.std())
+    assert np.mean(np.array(likeness) > 0.03) > 0.15
+    assert np.mean(np.array(likeness) < 0.03) > 0.3
+    assert np.median(mixed) > 0.05
+    assert min(contrasts) > 0.3
+    assert max(contrasts) < 1.3
+
+
 def test_retouching_softens_and_sharpens_and_leaves_what_is_flat() -> None:
     picture = (_colourful() // 4 + 96).astype(np.uint8)
     contrasts = []

@@ -137,7 +137,7 @@ def test_checkpoints_of_others_are_to_be_imported_first(tmp_path: Path) -> None:
 
 
 def test_a_training_adds_context_that_weights_lack(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """It changes nothing until it has learned, and sits at every scale but the finest."""
+    """It changes nothing until it has learned, and sits on the coarse side of every level but the first."""
     narrow = {**ARGUMENTS, "depth": 3}
     wide = TrainableArchitecture("wide", "hourglass", {**narrow, "context": 6}, GEOMETRY)
     monkeypatch.setattr(architectures, "TRAINABLE", (wide,))

@@ -28,7 +28,7 @@ from facepipe.vrn import examples
 from facepipe.vrn import plan as planning
 from facepipe.vrn import train as training
 from facepipe.vrn.architectures import trainable
-from facepipe.vrn.examples import Recipe, blocks, make_block
+from facepipe.vrn.examples import Block, Recipe, blocks, make_block
 from facepipe.vrn.plan import TrainingPlan
 from facepipe.vrn.regressors import open_regressor
 from facepipe.vrn.train import Setting, Trainer
@@ -216,6 +216,23 @@ def test_blocks_depend_on_their_number_only_and_hold_each_face_in_every_view() -
     assert len({image.tobytes() for image in first.images}) == 4
 
 
+def test_blocks_show_faces_and_pictures_after_what_happened_to_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Faces change with their volume, pictures without it."""
+    recipe = Recipe(3, GEOMETRY, 32, faces=2, views=1)
+
+    def made(face: float, picture: int) -> Block:
+        monkeypatch.setattr(
+            examples, "laugh", lambda f, *_: replace(f, vertices_mm=f.vertices_mm * np.float32(face))
+        )
+        monkeypatch.setattr(examples, "harden", lambda p, _: (p // picture).astype(np.uint8))
+        return make_block(recipe, 0)
+
+    plain, smaller, darker = made(1.0, 1), made(0.8, 1), made(1.0, 2)
+    assert smaller.targets.sum(dtype=float) < 0.7 * plain.targets.sum(dtype=float)
+    assert darker.images.mean() < 0.7 * plain.images.mean()
+    np.testing.assert_array_equal(darker.targets, plain.targets)
+
+
 def test_blocks_of_other_processes_are_the_same_and_come_in_order() -> None:
     recipe = Recipe(3, GEOMETRY, 8, faces=1, views=1)
     stream = blocks(recipe, 5, 1)
@@ -358,6 +375,7 @@ def test_training_faces_are_none_of_the_others(monkeypatch: pytest.MonkeyPatch) 
     ("what", "value", "message"),
     [
         ("SILHOUETTE", 0.5, r"silhouette 0\.1 instead of 0\.5"),
+        ("shares", dict, r"pictures \{'hard': .* instead of \{\}"),
         ("trainable", lambda _: replace(trainable("compact"), stride=4), r"target_px 64 instead of 32"),
     ],
 )
@@ -367,7 +385,7 @@ def test_checkpoints_of_other_code_are_refused(
     trainer = Trainer(PLAN, _setting(tmp_path))
     trainer._save()
     Trainer(PLAN, _setting(tmp_path))
-    module = training if what == "SILHOUETTE" else planning
+    module = planning if what == "trainable" else training
     monkeypatch.setattr(module, what, value)
     with pytest.raises(UsageError, match=f"belongs to another training .{message}.; delete it"):
         Trainer(PLAN, _setting(tmp_path))

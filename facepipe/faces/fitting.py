@@ -35,10 +35,11 @@ _MIRRORED = np.array([1.0, -1.0, 1.0])
 
 @dataclass(frozen=True, eq=False)
 class FittedHead:
-    """A head in its place.
+    """The head that goes with landmarks.
 
     Attributes:
-        shape, expression: coefficients of the head; vertices_mm: float32 (V, 3), the mesh that they give.
+        shape, expression: float32 (K,) and (E,), coefficients of the head.
+        vertices_mm: float32 (V, 3), the mesh that they give.
         pose: in a picture of 450 px.
     """
 
@@ -58,6 +59,9 @@ def fit_head(landmarks: NDArray[np.floating]) -> FittedHead:
 
     Args:
         landmarks: (68, 3), iBUG order, reference pixels, z toward the camera.
+
+    Raises:
+        SampleError: they lead to coefficients that are no numbers.
     """
     model = load_head().model
     mean, precision = _prior()

@@ -15,6 +15,9 @@ from numpy.typing import ArrayLike, NDArray
 
 from facepipe.errors import SampleError
 
+_PROFILE = 1e-7
+"""Cosine of a yaw that counts as 90 degrees."""
+
 
 @dataclass(frozen=True)
 class Pose:
@@ -48,18 +51,23 @@ class Pose:
 
     @classmethod
     def from_matrix(cls, matrix: NDArray[np.floating], image_height_px: float) -> Pose:
-        """The pose that `apply` carries out as a matrix does.
+        """The pose whose `apply` does what a matrix does.
 
         Args:
-            matrix: (4, 4), a similarity from the model's frame to continuous image coordinates whose y
-                points up from the image's upper edge (so that y in the image is its negative).
+            matrix: (4, 4), a similarity without mirroring from the model's frame to continuous image
+                coordinates whose y points up from the image's upper edge (so that y in the image is its
+                negative).
             image_height_px: of the image.
         """
         scale = float(np.cbrt(np.linalg.det(matrix[:3, :3])))
         rotation = matrix[:3, :3] / scale
-        pitch = math.atan2(rotation[1, 2], rotation[2, 2])
-        yaw = math.asin(float(np.clip(-rotation[0, 2], -1, 1)))
-        roll = math.atan2(rotation[0, 1], rotation[0, 0])
+        across = math.hypot(rotation[0, 0], rotation[0, 1])
+        yaw = math.atan2(-rotation[0, 2], across)
+        if across > _PROFILE:
+            pitch = math.atan2(rotation[1, 2], rotation[2, 2])
+            roll = math.atan2(rotation[0, 1], rotation[0, 0])
+        else:  # pitch and roll turn about one axis: all of it is pitch
+            pitch, roll = math.atan2(-rotation[2, 1], rotation[1, 1]), 0.0
         x, y, z = (float(value) for value in matrix[:3, 3])
         return cls(pitch, yaw, roll, (x + 0.5, y + image_height_px + 0.5, z), scale)
 

@@ -14,7 +14,7 @@ from facepipe.conventions import NETWORK_PX, VolumeGeometry
 from facepipe.degrade import degrade
 from facepipe.errors import SampleError
 from facepipe.faces.factory import example, render, sample
-from facepipe.faces.fitting import fit_head
+from facepipe.faces.fitting import FittedHead, fit_head
 from facepipe.faces.head import load_head
 from facepipe.faces.scene import SOURCE_PX
 from facepipe.faces.seeds import face_seed
@@ -249,15 +249,24 @@ def groups(results: Sequence[tuple[Case, Figures]]) -> dict[str, dict[str, Mean]
     return tables
 
 
-def fitted_volume(truth: Truth, geometry: VolumeGeometry) -> NDArray[np.uint8] | None:
-    """The volume (D, H, W) of the head that goes with 3D landmarks in reference coordinates, None without.
-
-    None, too, for landmarks that have no extent, or one that no volume holds.
-    """
+def fitted_head(truth: Truth) -> FittedHead | None:
+    """The head that goes with 3D landmarks in reference coordinates, None without or without an extent."""
     landmarks = truth.landmarks
     if landmarks is None or landmarks.shape[1] != 3 or not np.ptp(landmarks[:, :2], axis=0).all():
         return None
     try:
-        return voxelise(fit_head(landmarks).vertices_px, load_head().model.solid, geometry)
+        return fit_head(landmarks)
+    except SampleError:
+        return None
+
+
+def fitted_volume(truth: Truth, geometry: VolumeGeometry) -> NDArray[np.uint8] | None:
+    """The volume (D, H, W) of the head that goes with 3D landmarks in reference coordinates.
+
+    None where there is no such head, or none that a volume holds.
+    """
+    fitted = fitted_head(truth)
+    try:
+        return None if fitted is None else voxelise(fitted.vertices_px, load_head().model.solid, geometry)
     except SampleError:
         return None

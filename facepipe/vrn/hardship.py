@@ -2,8 +2,8 @@
 
 Hair blown over the cheeks, things before the face, light that falls on half of it, wrong exposure, grey,
 toned, recoloured and retouched pictures, other surfaces, crops that reach far beyond the photograph. The face
-under all this stays where it is, so that a network learns to complete what it does not see. All functions
-take and give uint8 RGB (128, 128, 3).
+under all this stays where it is, so that a network learns to complete what it does not see. Pictures are
+uint8 RGB (128, 128, 3).
 """
 
 from __future__ import annotations
@@ -59,7 +59,10 @@ def wear(look: Look, rng: np.random.Generator) -> Look:
 
 
 def laugh(face: Face, head: Head, rng: np.random.Generator) -> Face:
-    """Let a share of faces laugh with bared teeth; they stay where they are."""
+    """Let a share of faces laugh with bared teeth, in place of the expression that they had.
+
+    The pose stays, so that z = 0 is no longer exactly the middle of the depth range: 0.05 px off in the mean.
+    """
     if rng.random() >= LAUGHING_SHARE:
         return face
     strengths = {name: rng.uniform(*between) for name, between in _LAUGHTER.items()}
@@ -176,7 +179,10 @@ def toned(picture: Picture, rng: np.random.Generator) -> Picture:
 
 
 def recoloured(picture: Picture, rng: np.random.Generator) -> Picture:
-    """Mix the colours anew, as coloured lamps, films and filters do: skin may have any hue."""
+    """Mix the colours anew, as coloured lamps, films and filters do: skin may have any hue.
+
+    A grey level keeps its brightness by and large; now and then a channel goes dark.
+    """
     mix = np.eye(3) + rng.normal(0, 0.3, (3, 3))
     mix *= (np.exp(rng.normal(0, 0.15, 3)) / np.maximum(np.abs(mix.sum(1)), 0.3))[:, None]
     return _shown(picture.astype(np.float32) @ mix.T)
@@ -227,6 +233,16 @@ HARDSHIPS: tuple[tuple[Hardship, float], ...] = (
     (beyond_photograph, 0.5),
 )
 """What may happen to a treated picture, and how often each does."""
+
+
+def shares() -> dict[str, float]:
+    """How often what happens: what a checkpoint was trained with."""
+    return {
+        "hard": HARD_SHARE,
+        "dark glasses": DARK_GLASSES_SHARE,
+        "laughing": LAUGHING_SHARE,
+        **{happen.__name__: share for happen, share in HARDSHIPS},
+    }
 
 
 def _light(picture: Picture) -> NDArray[np.float32]:

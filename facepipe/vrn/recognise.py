@@ -56,8 +56,9 @@ def recognise_regressor(tensors: Tensors, name: str) -> tuple[dict, WeightsInfo]
     refining = tensors.get("refinement.predict.weight")
     if refining is not None and refining.ndim == len(shape):
         arguments["refinement"] = int(refining.shape[1])
-    if (wide := tensors.get("stages.0.hourglass.inner.context.conv1.weight")) is not None:
-        arguments["context"] = len(wide)
+    wide = tensors.get("stages.0.hourglass.inner.context.conv1.weight")
+    if wide is not None and wide.ndim == len(shape):
+        arguments["context"] = int(wide.shape[0])
     check_fit(tensors, "hourglass", arguments, name)
     geometry = trainable("compact").geometry
     # Of volumes with fewer slices the same share lies before the origin.

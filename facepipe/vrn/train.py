@@ -20,6 +20,7 @@ from facepipe.training import trainer
 from facepipe.training.trainer import Row, Schedule, Training
 from facepipe.vrn.calibrate import calibrate
 from facepipe.vrn.examples import Block, blocks
+from facepipe.vrn.hardship import shares
 from facepipe.vrn.hourglass import StackedNetwork
 from facepipe.vrn.image_norm import use_image_statistics
 from facepipe.vrn.initial import Initial
@@ -92,13 +93,14 @@ class Trainer(Training):
 
     @property
     def determined_by(self) -> dict[str, Any]:
-        """The plan, the network, the grid that it is supervised on, and its loss."""
+        """The plan, the network, the grid that it is supervised on, its loss, and what befalls pictures."""
         architecture = self.plan.architecture
         return {
             **super().determined_by,
             "network": self.arguments,
             "target_px": architecture.target_px,
             "silhouette": SILHOUETTE,
+            "pictures": shares(),
         }
 
     @property
