@@ -22,7 +22,7 @@ from facepipe.volume import front_depth
 
 Image8 = NDArray[np.uint8]
 
-REVISION = 1
+REVISION = 2
 """Of what the stages compute: degrade, voxelise, score, and the constants behind them. It is raised with
 every change after which tables may differ. Part of a run's id: a run that began before cannot go on."""
 
@@ -121,10 +121,16 @@ def score_volume(
         truth: in reference coordinates.
         topology: of the dense truth, if any.
         truth_volume: the filled truth in the same geometry, if any.
+
+    Returns:
+        The columns of volumes. An empty volume of the reference is nothing to compare with: those that need
+        it are None then.
     """
-    rmse_px, _ = front_surface_errors(front_depth(volume, geometry), front_depth(reference_volume, geometry))
+    reference_depth = front_depth(reference_volume, geometry)
+    rmse_px, _ = front_surface_errors(front_depth(volume, geometry), reference_depth)
+    found = np.isfinite(reference_depth).any()
     return {
         **score_geometry(volume, geometry, truth, topology, truth_volume),
-        "ref_iou": volume_iou(volume, reference_volume),
+        "ref_iou": volume_iou(volume, reference_volume) if found else None,
         "ref_depth_rmse_px": rmse_px,
     }

@@ -20,6 +20,7 @@ from facepipe.metrics.faces import (
 )
 from facepipe.metrics.geometry import score_geometry
 from facepipe.metrics.surface import Surface
+from facepipe.stages import score_volume
 from facepipe.truth import Topology, Truth
 from facepipe.voxelise import voxelise
 
@@ -237,3 +238,18 @@ def test_an_empty_prediction_finds_nothing() -> None:
     assert {name: value for name, value in scores.items() if value is not None} == {
         "iou": 0.0, "coverage": 0.0, "fscore_1pct": 0.0,
     }  # fmt: skip
+
+
+def test_an_empty_volume_of_the_reference_is_nothing_to_compare_with() -> None:
+    truth, topology = head()
+    geometry = VolumeGeometry()
+    volume = voxelise(truth.vertices, topology.solid, geometry)
+    empty = np.zeros_like(volume)
+    for restored, reference, expected in (
+        (empty, empty, (None, None)),
+        (volume, empty, (None, None)),
+        (empty, volume, (0.0, None)),
+        (volume, volume, (1.0, 0.0)),
+    ):
+        scores = score_volume(restored, reference, geometry, Truth(), None, None)
+        assert (scores["ref_iou"], scores["ref_depth_rmse_px"]) == expected

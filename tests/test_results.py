@@ -404,3 +404,18 @@ class TestTable:
     def test_names_are_not_markup(self, tmp_path):
         write_run(tmp_path / "run", scores(row("a", "[red]m", psnr_db=20.0)))
         assert "[red]m" in result_table_text(tmp_path / "run", styled=False)
+
+    def test_a_regressor_that_finds_nothing_is_named_and_never_best(self, tmp_path):
+        rows = [
+            row(sample, method, regressor="blind", psnr_db=psnr_db)
+            for sample in ("a", "b")
+            for method, psnr_db in (("bilinear", 20.0), ("bicubic", 10.0))
+        ]
+        seeing = row("a", regressor="seeing", psnr_db=20.0, ref_iou=0.0)
+        write_run(tmp_path / "run", scores(*rows, seeing))
+        blind, rest = result_table_text(tmp_path / "run", styled=False).split("regressor seeing\n")
+        assert blind.startswith("regressor blind\n")
+        assert blind.count("*") == 1 and "20.00 ±0.00*" in blind
+        assert "warning: regressor blind finds nothing" in rest and "regressor seeing" not in rest
+        write_run(tmp_path / "images", TWO)
+        assert "warning" not in result_table_text(tmp_path / "images", styled=False)

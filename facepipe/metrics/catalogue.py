@@ -103,13 +103,14 @@ METRICS: dict[str, Metric] = {
         ),
         Metric(
             "ref_iou", "IoU with the reference's volume", "", 0.0, 1.0, True, "reference volume",
-            "volume IoU with what the same regressor makes of the reference image",
+            "volume IoU with what the same regressor makes of the reference image; null where that is empty",
             _OWN,
         ),
         Metric(
             "ref_depth_rmse_px", "Depth RMSE to the reference's volume", "px", 0.0, None, False,
             "reference volume",
-            "depth RMSE to what the same regressor makes of the reference image",
+            "depth RMSE to what the same regressor makes of the reference image; null where either is "
+            "empty or their silhouettes have no pixel in common",
             _OWN,
         ),
     )

@@ -69,6 +69,13 @@ def result_table_text(path: Path, width: int | None = None, styled: bool | None 
     for regressor, group in groupby(summaries, lambda summary: summary.condition.regressor):
         console.print(_table(regressor, list(group), shown))
     console.print(_legend(present[len(shown) :]))
+    for regressor in _blind(summaries):
+        console.print(
+            Text(
+                f"warning: regressor {regressor} finds nothing in any reference image: its volumes are empty",
+                style="bold yellow",
+            )
+        )
     file = console.file
     text = file.getvalue() if isinstance(file, io.StringIO) else ""
     return "\n".join(line.rstrip() for line in text.splitlines())
@@ -140,6 +147,13 @@ def _cell(estimate: Estimate | None, is_best: bool, name: str) -> Text:
     if math.isfinite(estimate.low):
         text += f" ±{(estimate.high - estimate.low) / 2:.{digits}f}"
     return Text(text + ("*" if is_best else " "), style="bold green" if is_best else "")
+
+
+def _blind(summaries: Sequence[ConditionSummary]) -> list[str]:
+    """Regressors that have no sample with a volume to compare with."""
+    names = dict.fromkeys(summary.condition.regressor for summary in summaries)
+    seeing = {summary.condition.regressor for summary in summaries if "ref_iou" in summary.metrics}
+    return [name for name in names if name != "none" and name not in seeing]
 
 
 def _legend(left_out: Sequence[str]) -> Text:
