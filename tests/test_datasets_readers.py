@@ -23,6 +23,7 @@ from published import (
 from facepipe.datasets import w300_3d
 from facepipe.datasets.basel import find_model, models_folder
 from facepipe.datasets.catalog import open_dataset
+from facepipe.datasets.inspection import as_text, inspect_dataset
 from facepipe.datasets.split import photo_of, split_of
 from facepipe.errors import UsageError
 
@@ -58,6 +59,62 @@ def test_aflw2000_and_photos_are_recognised(aflw: Path, tmp_path: Path) -> None:
     assert open_dataset(aflw).kind == open_dataset(aflw.parent).kind == "aflw2000-3d"
     Image.new("RGB", (9, 9)).save(tmp_path / "a.png")
     assert open_dataset(tmp_path).kind == "photos"
+
+
+def moved(source: Path, below: Path, zipped: bool) -> Path:
+    """A copy of a data set in a folder, with an unrelated photo beside it; perhaps as an archive."""
+    shutil.copytree(source, below)
+    top = next(folder for folder in below.parents if folder.name == "given")
+    Image.new("RGB", (9, 9)).save(top / "cover.png")
+    return Path(shutil.make_archive(str(top.parent / "made"), "zip", top)) if zipped else top
+
+
+@pytest.mark.parametrize("zipped", [False, True])
+@pytest.mark.parametrize("place", ["aflw2000", "AFLW2000-3D/AFLW2000", "a/b/c/d/faces"])
+def test_aflw2000_is_found_deeper_and_by_any_name(
+    aflw: Path, tmp_path: Path, place: str, zipped: bool
+) -> None:
+    given = moved(aflw, tmp_path / "given" / place, zipped)
+    for dataset in (open_dataset(given), open_dataset(given, "aflw2000-3d")):
+        assert dataset.kind == "aflw2000-3d"
+        assert dataset.refs() == open_dataset(aflw).refs()
+        assert dataset.load(dataset.refs()[0]).truth.kind == "landmarks3d"
+
+
+@pytest.mark.parametrize("zipped", [False, True])
+@pytest.mark.parametrize("place", ["300W-LP", "300w_lp", "data/300W_LP", "a/b/c/faces"])
+def test_300w_lp_is_found_deeper_and_by_any_name(lp: Path, tmp_path: Path, place: str, zipped: bool) -> None:
+    given = moved(lp, tmp_path / "given" / place, zipped)
+    for dataset in (open_dataset(given), open_dataset(given, "300w-lp")):
+        assert dataset.kind == "300w-lp"
+        assert dataset.refs() == open_dataset(lp).refs()
+
+
+def test_what_lies_as_published_comes_before_what_lies_deeper(aflw: Path, lp: Path, tmp_path: Path) -> None:
+    shutil.copytree(aflw, tmp_path / "z" / "AFLW2000-3D")
+    shutil.copytree(aflw, tmp_path / "AFLW2000-new")
+    shutil.copytree(lp, tmp_path / "300W-LP")
+    dataset = open_dataset(tmp_path)
+    assert (dataset.kind, dataset.tree.below) == ("aflw2000-3d", "AFLW2000-new")
+    shutil.rmtree(tmp_path / "AFLW2000-new")
+    assert (open_dataset(tmp_path).kind, open_dataset(tmp_path).tree.below) == ("300w-lp", "300W-LP")
+    assert open_dataset(tmp_path, "aflw2000-3d").tree.below == "z/AFLW2000-3D"
+    shutil.copytree(lp, tmp_path / "200W-LP")
+    assert open_dataset(tmp_path).tree.below == "200W-LP"
+
+
+def test_a_data_set_too_deep_is_photos_and_what_is_not_read_is_said(aflw: Path, tmp_path: Path) -> None:
+    given = moved(aflw, tmp_path / "given" / "1/2/3/4/5/6", zipped=False)
+    dataset = open_dataset(given)
+    assert (dataset.kind, len(dataset.refs())) == ("photos", 3)
+    notice = dataset.truth_source().notice
+    assert "2 .mat files beside the photos are not read, such as 1/2/3/4/5/6/image00002.mat" in notice
+    assert f"note: {notice}" in as_text(inspect_dataset(dataset, dataset.refs(), 1))
+    with pytest.raises(UsageError, match="image00002.mat, at most 5 folders down"):
+        open_dataset(given, "aflw2000-3d")
+    for mat in given.rglob("*.mat"):
+        mat.rename(mat.with_name(f"other {mat.name}"))
+    assert open_dataset(given).truth_source().notice == ""
 
 
 def test_a_wrong_kind_and_a_wrong_folder_are_explained(aflw: Path, tmp_path: Path) -> None:
@@ -215,6 +272,19 @@ def test_300w_3d_is_recognised_with_its_meshes(w300: Path) -> None:
         dataset = open_dataset(place)
         assert dataset.kind == "300w-3d"
         assert [dataset.load(ref).truth.kind for ref in dataset.refs()] == ["landmarks3d"] * 2
+
+
+def test_300w_3d_is_found_deeper_however_it_is_spelled(w300: Path, tmp_path: Path) -> None:
+    given = tmp_path / "given"
+    for name, spelled in (("300W-3D", "300w_3d"), ("300W-3D-Face", "300W_3D_face")):
+        shutil.move(w300 / name, given / "data" / spelled)
+    for place in (given, Path(shutil.make_archive(str(tmp_path / "made"), "zip", given))):
+        dataset = open_dataset(place)
+        assert dataset.kind == "300w-3d"
+        assert [ref.sample_id for ref in dataset.refs()] == [f"LFPW/LFPW_image_test_000{i}" for i in (1, 2)]
+        assert [dataset.load(ref).truth.kind for ref in dataset.refs()] == ["landmarks3d"] * 2
+        with pytest.raises(UsageError, match="no 300w-lp data set there"):
+            open_dataset(place, "300w-lp")
 
 
 def test_300w_3d_meshes_are_upright_and_dense_with_a_model(w300: Path, tmp_path: Path) -> None:

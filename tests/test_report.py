@@ -44,7 +44,7 @@ from facepipe.report.style import method_styles, number
 from facepipe.results import aggregate
 from facepipe.schema import SCORES
 from facepipe.store import RunStore
-from facepipe.tables import read_table
+from facepipe.tables import read_table, write_table
 from facepipe.volume import surface
 
 HOSTILE = "<img src=x onerror=window.pwned=1>"
@@ -276,6 +276,20 @@ def test_a_report_outlives_the_arrays(whole, tmp_path):
         assert "stays as it is, since the arrays" in done.stderr
         after = {path: path.read_bytes() for path in copy.report_path.rglob("*") if path.is_file()}
         assert after == before
+
+
+def test_a_regressor_that_finds_nothing(whole, tmp_path):
+    """Without truth and with empty volumes of the references no volume is compared with anything."""
+    copy = RunStore(Path(shutil.copytree(whole.path, tmp_path / "run")))
+    scores = read_table(copy.scores_path)
+    for name in METRICS.keys() - {"psnr_db", "ssim"}:
+        at = scores.schema.get_field_index(name)
+        scores = scores.set_column(at, name, pa.nulls(len(scores), scores.schema.field(at).type))
+    write_table(copy.scores_path, scores.cast(SCORES))
+    write_report(copy.path)
+    page = Page(copy)
+    assert "By PSNR at 16 px" in page.text
+    assert "the regressor finds a volume" not in page.text and "IoU" not in page.text
 
 
 @pytest.mark.parametrize("name", ["run.json", "samples.parquet", "failures.parquet", "scores.parquet"])

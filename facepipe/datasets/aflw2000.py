@@ -6,9 +6,10 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from facepipe.datasets.base import SampleRef, Truth
-from facepipe.datasets.files import FileTree
+from facepipe.datasets.files import FileTree, stem
 from facepipe.datasets.fitted import FittedDataset, centred_landmarks, dense_truth
 from facepipe.datasets.matfile import Arrays
+from facepipe.datasets.pairs import Pairs
 from facepipe.datasets.parameters import read_parameters, read_points
 
 
@@ -36,14 +37,21 @@ class Aflw2000(FittedDataset):
         return "3D landmarks of the data set (pt3d_68)"
 
 
-def find_aflw2000(tree: FileTree) -> FileTree | None:
-    """The root of AFLW2000-3D in a tree: the folder that holds `imageNNNNN.mat`; None if it is not there."""
+def find_aflw2000(tree: FileTree, pairs: Pairs | None = None) -> FileTree | None:
+    """The root of AFLW2000-3D in a tree: the folder that holds `imageNNNNN.mat`; None if it is not there.
+
+    Args:
+        tree: where to look.
+        pairs: of the tree, to look in every folder; None for the tree's root and its folders `AFLW2000*`.
+    """
+    if pairs is not None:
+        places = pairs.folders.items()
+        return next((tree.at(place) for place, names in places if any(map(_is_its_name, names))), None)
     for root in (tree, *(tree.at(name) for name in tree.folders() if name.startswith("AFLW2000"))):
-        name = next((name for name, _ in root.walk() if _is_its_mat(name)), None)
-        if name is not None:
+        if any(_is_its_name(stem(name)) for name in root.names(deepest=0) if name.endswith(".mat")):
             return root
     return None
 
 
-def _is_its_mat(name: str) -> bool:
-    return len(name) == len("image00000.mat") and name.startswith("image") and name.endswith(".mat")
+def _is_its_name(name: str) -> bool:
+    return len(name) == len("image00000") and name.startswith("image")

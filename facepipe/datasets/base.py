@@ -57,7 +57,7 @@ class TruthSource:
     Attributes:
         description: one line for a person, such as the model, the region and its number of vertices.
         fingerprint: a digest of everything beyond the samples' own files that determines the truth.
-        notice: which file would give more truth and where it comes from, or ''. Said once in a run.
+        notice: what would give more truth, or what is not read, or ''. Said once in a run.
     """
 
     description: str

@@ -10,6 +10,7 @@ from facepipe.datasets.base import Dataset
 from facepipe.datasets.basel import find_model
 from facepipe.datasets.files import FileTree
 from facepipe.datasets.filters import FilteredDataset
+from facepipe.datasets.pairs import DEEPEST, Pairs
 from facepipe.datasets.photos import PhotosDataset
 from facepipe.datasets.split import SPLITS, Split
 from facepipe.datasets.synthetic import find_synthesized, open_synthesized
@@ -21,39 +22,44 @@ from facepipe.registry import unknown
 
 SAMPLE_NAME = "sample"
 
-Reader = Callable[[Path, Path | None], Dataset | None]
-"""From a path and the place of a model to a data set of one kind; None if it is not of that kind."""
+Reader = Callable[[FileTree, Pairs | None, Path | None], Dataset | None]
+"""From a tree, its pairs and the place of a model to a data set of one kind; None if it is not of that kind.
+
+Without pairs it looks where the published archives unpack, with them in every folder.
+"""
 
 
-def _w300_3d(path: Path, model: Path | None) -> Dataset | None:
-    roots = find_300w_3d(FileTree(path))
+def _w300_3d(tree: FileTree, pairs: Pairs | None, model: Path | None) -> Dataset | None:
+    roots = find_300w_3d(tree, pairs)
     return None if roots is None else W300In3D(roots[0], find_model(model), meshes=roots[1])
 
 
-def _w300_lp(path: Path, model: Path | None) -> Dataset | None:
-    root = find_300w_lp(FileTree(path))
+def _w300_lp(tree: FileTree, pairs: Pairs | None, model: Path | None) -> Dataset | None:
+    root = find_300w_lp(tree, pairs)
     return None if root is None else W300LP(root, find_model(model))
 
 
-def _synthesized(path: Path, model: Path | None) -> Dataset | None:  # noqa: ARG001
-    root = find_synthesized(FileTree(path))
+def _synthesized(tree: FileTree, pairs: Pairs | None, model: Path | None) -> Dataset | None:  # noqa: ARG001
+    root = find_synthesized(tree)
     return None if root is None else open_synthesized(root)
 
 
-def _aflw2000(path: Path, model: Path | None) -> Dataset | None:
-    root = find_aflw2000(FileTree(path))
+def _aflw2000(tree: FileTree, pairs: Pairs | None, model: Path | None) -> Dataset | None:
+    root = find_aflw2000(tree, pairs)
     return None if root is None else Aflw2000(root, find_model(model))
 
 
-def _photos(path: Path, model: Path | None) -> Dataset | None:  # noqa: ARG001
-    return PhotosDataset(path)
+def _photos(tree: FileTree, pairs: Pairs | None, model: Path | None) -> Dataset | None:  # noqa: ARG001
+    return None if pairs is None else PhotosDataset(tree.source)
 
+
+_PLACE = f"at most {DEEPEST} folders down"
 
 KINDS: dict[str, tuple[Reader, str]] = {
     "synthetic": (_synthesized, f"what `facepipe data synthesize` wrote, with its {MARKER_FILE}"),
     "300w-3d": (_w300_3d, "folders 300W-3D and 300W-3D-Face"),
-    "300w-lp": (_w300_lp, "folders AFW, HELEN, IBUG, LFPW with x.jpg and x.mat, perhaps below 300W_LP"),
-    "aflw2000-3d": (_aflw2000, "files image00002.jpg and image00002.mat"),
+    "300w-lp": (_w300_lp, f"folders AFW, HELEN, IBUG, LFPW with x.jpg and x.mat, {_PLACE}"),
+    "aflw2000-3d": (_aflw2000, f"files image00002.jpg and image00002.mat, {_PLACE}"),
     "photos": (_photos, "image files"),
 }
 """Name -> reader and what it expects, in the order in which 'auto' tries them."""
@@ -113,8 +119,11 @@ def _open(path_or_name: str | Path, kind: str, model: Path | None) -> Dataset:
         )
     # Workers may run in another folder.
     path = path.absolute()
-    for name in KINDS if kind == "auto" else (kind,):
-        dataset = KINDS[name][0](path, model)
-        if dataset is not None:
-            return dataset
+    tree = FileTree(path)
+    # What lies as it was published is found first: other finds must not change the ids of its samples.
+    for pairs in (None, Pairs(tree)):
+        for name in KINDS if kind == "auto" else (kind,):
+            dataset = KINDS[name][0](tree, pairs, model)
+            if dataset is not None:
+                return dataset
     raise UsageError(f"{path}: no {kind} data set there; expected {KINDS[kind][1]}")

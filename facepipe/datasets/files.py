@@ -59,6 +59,25 @@ class FileTree:
         else:
             yield from self._walk_folder()
 
+    def names(self, deepest: int | None = None) -> Iterator[str]:
+        """Every file that `walk` finds, without asking for its size.
+
+        Args:
+            deepest: how many folders below the root to look; None for all.
+
+        Raises:
+            UsageError, EnvironmentTroubleError: as `walk`.
+        """
+        if self.is_zip:
+            names = (name for name, _ in self._walk_zip())
+            yield from (name for name in names if deepest is None or name.count("/") <= deepest)
+            return
+        with _listing(self.source / self.below):
+            for folder, _, files in self._os_walk(deepest):
+                for name in files:
+                    if not name.startswith("."):
+                        yield _writable((folder / name).as_posix())
+
     def folders(self, folder: str = "") -> list[str]:
         """Names of the folders directly in a folder below the root, sorted.
 
@@ -110,16 +129,23 @@ class FileTree:
 
     def _walk_folder(self) -> Iterator[tuple[str, int]]:
         root = self.source / self.below
-        if not root.is_dir():
-            raise UsageError(f"{root}: no such folder; expected the folder or zip archive of a data set")
         with _listing(root):
-            for folder, folders, _ in os.walk(root, onerror=_refuse):
-                folders[:] = sorted(name for name in folders if not name.startswith("."))
-                relative = Path(folder).relative_to(root)
-                with os.scandir(folder) as entries:
+            for folder, _, _ in self._os_walk():
+                with os.scandir(root / folder) as entries:
                     for entry in entries:
                         if not entry.name.startswith(".") and entry.is_file():
-                            yield _writable((relative / entry.name).as_posix()), entry.stat().st_size
+                            yield _writable((folder / entry.name).as_posix()), entry.stat().st_size
+
+    def _os_walk(self, deepest: int | None = None) -> Iterator[tuple[Path, list[str], list[str]]]:
+        """`os.walk` with folders below the root, in the order of their names, without hidden ones."""
+        root = self.source / self.below
+        if not root.is_dir():
+            raise UsageError(f"{root}: no such folder; expected the folder or zip archive of a data set")
+        for folder, folders, files in os.walk(root, onerror=_refuse):
+            relative = Path(folder).relative_to(root)
+            is_last = deepest is not None and len(relative.parts) >= deepest
+            folders[:] = [] if is_last else sorted(name for name in folders if not name.startswith("."))
+            yield relative, folders, files
 
     def _walk_zip(self) -> Iterator[tuple[str, int]]:
         start = f"{self.below}/" if self.below else ""

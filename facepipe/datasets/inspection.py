@@ -56,7 +56,7 @@ class Inspection:
     Attributes:
         name, kind: of the data set.
         truth_source: where its truth comes from.
-        notice: which file would give more truth, or ''.
+        notice: what would give more truth, or what is not read, or ''.
         subsets: name -> counts.
         problems: reason code -> what is wrong.
         unpaired: .mat files without an image.

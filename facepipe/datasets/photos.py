@@ -8,7 +8,8 @@ from pathlib import Path
 
 from facepipe.datasets.base import Sample, SampleRef, Topology, TruthSource
 from facepipe.datasets.files import PHOTO_SUFFIXES, FileTree, is_photo, stem
-from facepipe.errors import SampleError, UsageError
+from facepipe.datasets.pairs import Pairs
+from facepipe.errors import SampleError, UsageError, printable
 from facepipe.images import decode_image
 
 
@@ -64,8 +65,20 @@ class PhotosDataset:
         return None
 
     def truth_source(self) -> TruthSource:
-        """Photos have no truth at all."""
-        return TruthSource("none: plain photos")
+        """Photos have no truth at all; what lies beside them and is not read is said."""
+        pairs = Pairs(FileTree(self.root), deepest=None).folders
+        if not pairs:
+            return TruthSource("none: plain photos")
+        folder, names = next(iter(pairs.items()))
+        example = printable(f"{folder}/{names[0]}.mat".lstrip("/"))
+        return TruthSource(
+            "none: plain photos",
+            notice=(
+                f"{sum(map(len, pairs.values()))} .mat files beside the photos are not read, such as "
+                f"{example}; with --kind auto, 300W-LP, 300W-3D and "
+                "AFLW2000-3D are recognised by the published names of their folders and files"
+            ),
+        )
 
 
 def refuse_twin(tree: FileTree, ref: SampleRef) -> None:

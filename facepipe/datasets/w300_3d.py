@@ -20,6 +20,7 @@ from facepipe.datasets.fitted import (
     read_companion,
 )
 from facepipe.datasets.matfile import Arrays, read_mat
+from facepipe.datasets.pairs import Pairs, spelled_alike
 from facepipe.datasets.parameters import MATLAB_OFFSET_PX, read_parameters, read_points, read_pose
 from facepipe.errors import SampleError
 from facepipe.faces.morphable import Pose
@@ -102,11 +103,16 @@ class W300In3D(FittedDataset):
         return truth if dense else Truth("dense", None, truth.landmarks)
 
 
-def find_300w_3d(tree: FileTree) -> tuple[FileTree, FileTree | None] | None:
+def find_300w_3d(tree: FileTree, pairs: Pairs | None = None) -> tuple[FileTree, FileTree | None] | None:
     """The roots of 300W-3D and of 300W-3D-Face; None if the first is not there.
 
-    The tree may be the folder (or archive) that holds both, or 300W-3D itself with the other beside it.
+    Args:
+        tree: where to look: the folder (or archive) that holds both, or 300W-3D itself with the other beside
+            it.
+        pairs: of the tree, to look for both in every folder, however their names are spelled.
     """
+    if pairs is not None:
+        return _find_deeper(tree, pairs)
     folders = tree.folders()
     if IMAGES in folders:
         return tree.at(IMAGES), (tree.at(MESHES) if MESHES in folders else None)
@@ -114,6 +120,18 @@ def find_300w_3d(tree: FileTree) -> tuple[FileTree, FileTree | None] | None:
     if root_name == IMAGES:
         beside = FileTree(tree.source.resolve().parent / MESHES)
         return tree, (beside if beside.source.is_dir() else None)
+    return None
+
+
+def _find_deeper(tree: FileTree, pairs: Pairs) -> tuple[FileTree, FileTree | None] | None:
+    for place in pairs.folders:
+        parts = place.split("/")
+        for depth, part in enumerate(parts):
+            if spelled_alike(part) == spelled_alike(IMAGES):
+                above = "/".join(parts[:depth])
+                beside = (n for n in tree.folders(above) if spelled_alike(n) == spelled_alike(MESHES))
+                meshes = next((tree.at(f"{above}/{name}".lstrip("/")) for name in beside), None)
+                return tree.at("/".join(parts[: depth + 1])), meshes
     return None
 
 

@@ -9,10 +9,12 @@ from facepipe.datasets.base import SampleRef, Truth
 from facepipe.datasets.files import FileTree, stem
 from facepipe.datasets.fitted import FittedDataset, dense_truth
 from facepipe.datasets.matfile import Arrays, read_mat
+from facepipe.datasets.pairs import Pairs, spelled_alike
 from facepipe.datasets.parameters import read_parameters, read_points
 
 SETS = frozenset(f"{name}{flip}" for name in ("AFW", "HELEN", "IBUG", "LFPW") for flip in ("", "_Flip"))
 
+_ALIKE = frozenset(map(spelled_alike, SETS))
 _LANDMARKS = "landmarks"
 
 
@@ -47,11 +49,23 @@ class W300LP(FittedDataset):
         return "2D landmarks of the data set (pts_3d of landmarks/, else pt2d)"
 
 
-def find_300w_lp(tree: FileTree) -> FileTree | None:
-    """The root of 300W-LP in a tree: itself or its folder `300W_LP`; None if it is not there.
+def find_300w_lp(tree: FileTree, pairs: Pairs | None = None) -> FileTree | None:
+    """The root of 300W-LP in a tree; None if it is not there.
 
     What tells it from other folders is a set's folder with a .mat in it.
+
+    Args:
+        tree: where to look.
+        pairs: of the tree, to look in every folder; None for the tree's root and its folder `300W_LP`.
     """
+    if pairs is not None:
+        for place in pairs.folders:
+            root, _, name = place.rpartition("/")
+            # The sets of 300W-3D are called the same.
+            is_other = spelled_alike(root.rpartition("/")[2]) == spelled_alike("300W-3D")
+            if spelled_alike(name) in _ALIKE and not is_other:
+                return tree.at(root)
+        return None
     for root in (tree, *(tree.at(name) for name in tree.folders() if name == "300W_LP")):
         for name in SETS.intersection(root.folders()):
             if any(file.endswith(".mat") for file, _ in root.at(name).walk()):
