@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import signal
 import subprocess
 import sys
@@ -76,6 +77,19 @@ def test_every_tenth_face_is_held_out(tmp_path: Path) -> None:
     material = load_material(tmp_path)
     assert [int(image[0, 0, 0]) for image in material.held_out] == [0, HELD_OUT_EVERY]
     assert len(material.faces) == 10
+    alone = tmp_path / "alone"
+    alone.mkdir()
+    Image.new("RGB", (128, 128)).save(alone / "one.png")
+    with pytest.raises(UsageError, match="one image, which is held out"):
+        load_material(alone)
+
+
+def test_images_that_are_trained_on_are_not_measured_on() -> None:
+    a, b, c, d = (_photo(index) for index in range(4))
+    unseen = Material([a], [b], held_out=[c]).unseen([d, a.copy(), b, c, d.copy(), a[:, ::-1]])
+    assert [any(np.array_equal(image, known) for known in (c, d, a[:, ::-1])) for image in unseen] == [
+        True
+    ] * 3
 
 
 def test_folders_without_images_are_refused(tmp_path: Path) -> None:
@@ -221,6 +235,8 @@ def test_checkpoints_of_other_plans_and_damaged_ones_are_refused(tmp_path: Path)
         {"steps": -1},
         {"steps": 0},
         {"minutes": 1.0},
+        {"minutes": math.nan},
+        {"steps": 0, "minutes": math.inf},
         {"batch": 0},
         {"patch_px": 4},
         {"learning_rate": 0.0},
@@ -318,11 +334,20 @@ def test_command(tmp_path: Path) -> None:
     for index in range(3):
         Image.fromarray(_photo(index)).save(faces / f"{index}.png")
     arguments = ["superres", "--scale", "8", "--steps", "3", "--batch", "2", "--faces", str(faces)]
-    arguments += ["--photographs", str(faces), "--evaluate", str(faces), "--out", str(tmp_path / "out")]
+    photos = tmp_path / "photos"
+    photos.mkdir()
+    for index in (2, 5, 6):
+        Image.fromarray(_photo(index)).save(photos / f"{index}.png")
+    Image.fromarray(_photo(6)).save(photos / "6 again.png")
+    arguments += ["--photographs", str(faces), "--out", str(tmp_path / "out")]
+    with pytest.raises(UsageError, match="all images there are trained on"):
+        CliRunner().invoke(train, [*arguments, "--evaluate", str(faces)], catch_exceptions=False)
+    arguments += ["--evaluate", str(photos)]
     done = CliRunner().invoke(train, [*arguments, "--as", "toy-x8"], catch_exceptions=False)
     assert done.exit_code == 0
     assert "faces held out: PSNR" in done.output
-    assert "photos not trained on (faces): PSNR" in done.output
+    assert "photos not trained on (photos): PSNR" in done.output
+    assert "left out: 2 images of --evaluate are trained on or come twice" in done.stderr
     file = import_weights(tmp_path / "out" / "toy-x8.safetensors", "toy-x8")
     command = file.info.training["command"]
     assert command.startswith("facepipe train superres --as toy-x8 --arch espcn --scale 8")
@@ -353,6 +378,20 @@ def test_command(tmp_path: Path) -> None:
     done = CliRunner().invoke(train, [*arguments, "--as", "toy-x8"], catch_exceptions=False)
     assert done.exit_code == 0
     assert trained.read_bytes() == kept
+    (tmp_path / "out" / "toy-x8.checkpoint").unlink()
+    with pytest.raises(UsageError, match=r"toy-x8\.safetensors: there already, and no checkpoint"):
+        CliRunner().invoke(train, [*arguments, "--as", "toy-x8"], catch_exceptions=False)
+    assert trained.read_bytes() == kept
+
+
+def test_a_checkpoint_of_other_material_is_refused(tmp_path: Path) -> None:
+    faces = tmp_path / "faces"
+    faces.mkdir()
+    for index in range(2):
+        Image.fromarray(_photo(index)).save(faces / f"{index}.png")
+    arguments = ["superres", "--scale", "8", "--steps", "1", "--batch", "2", "--faces", str(faces)]
+    arguments += ["--out", str(tmp_path / "out")]
+    CliRunner().invoke(train, [*arguments, "--as", "toy-x8"], catch_exceptions=False)
     Image.fromarray(_photo(7)).save(faces / "7.png")
     with pytest.raises(UsageError, match="belongs to another training .material_sha256"):
         CliRunner().invoke(train, [*arguments, "--as", "toy-x8"], catch_exceptions=False)

@@ -457,5 +457,9 @@ def test_commands(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     np.testing.assert_equal(load_tensors(weights), before)
     with pytest.raises(UsageError, match="ships with facepipe"):
         runner.invoke(facepipe, ["models", "evaluate", "vrn-compact", *judge[3:]], catch_exceptions=False)
+    (tmp_path / "tiny.checkpoint").unlink()
+    with pytest.raises(UsageError, match=r"tiny\.safetensors: there already, and no checkpoint"):
+        runner.invoke(facepipe, command, catch_exceptions=False)
+    assert weights.read_bytes() == judged_weights
     with pytest.raises(UsageError, match="either --dataset"):
         runner.invoke(facepipe, ["models", "evaluate", str(weights)], catch_exceptions=False)

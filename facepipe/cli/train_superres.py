@@ -18,11 +18,13 @@ from facepipe.cli.train_options import (
     say_files,
 )
 from facepipe.degrade import DEGRADATIONS
+from facepipe.errors import UsageError
 from facepipe.progress import share_progress
 from facepipe.superres.architectures import ARCHITECTURES, get_architecture
 from facepipe.superres.plan import SCALES, TrainingPlan
 
 if TYPE_CHECKING:
+    from facepipe.superres.material import Image8, Material
     from facepipe.training.trainer import Row
 
 PRECISIONS = ("auto", "bf16", "fp32")
@@ -116,7 +118,7 @@ def superres(
     make_folder(out)
     material = load_material(faces, photographs)
     plan = replace(plan, material_sha256=material.sha256)
-    photos = [image for folder in evaluate for image in read_folder(folder)]
+    photos = _unseen(material, [image for folder in evaluate for image in read_folder(folder)])
     sets = {f"photos not trained on ({', '.join(folder.name for folder in evaluate)})": photos}
     torch.set_num_threads(threads)
     described = {
@@ -135,6 +137,18 @@ def superres(
                 f"SSIM {figures['gain_ssim']}"
             )
     say_files(file.path, setting.history)
+
+
+def _unseen(material: Material, photos: list[Image8]) -> list[Image8]:
+    unseen = material.unseen(photos)
+    if photos and not unseen:
+        raise UsageError("--evaluate: all images there are trained on")
+    if len(unseen) < len(photos):
+        click.echo(
+            f"left out: {len(photos) - len(unseen)} images of --evaluate are trained on or come twice",
+            err=True,
+        )
+    return unseen
 
 
 def _report(row: Row) -> None:

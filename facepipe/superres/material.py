@@ -57,6 +57,12 @@ class Material:
     held_out: Sequence[Image8] = ()
     provenance: Sequence[str] = ()
 
+    def unseen(self, images: Sequence[Image8]) -> list[Image8]:
+        """Those of some images that are not trained on, each once."""
+        seen = {_content(image) for image in (*self.photographs, *self.faces)}
+        unseen = {_content(image): image for image in images}
+        return [image for content, image in unseen.items() if content not in seen]
+
     @property
     def sha256(self) -> str:
         """Hex digest of all images, in their order and by what they serve for."""
@@ -64,8 +70,8 @@ class Material:
         for images in (self.photographs, self.faces, self.held_out):
             digest.update(f"{len(images)} images".encode())
             for image in images:
-                digest.update(f"{image.shape}".encode())
-                digest.update(np.ascontiguousarray(image).tobytes())
+                for part in _content(image):
+                    digest.update(part)
         return digest.hexdigest()
 
     def square(self, generator: np.random.Generator) -> Image8:
@@ -79,13 +85,18 @@ class Material:
         return image[y : y + side, x : x + side]
 
 
+def _content(image: Image8) -> tuple[bytes, bytes]:
+    """What makes an image this one: its shape and its pixels."""
+    return f"{image.shape}".encode(), np.ascontiguousarray(image).tobytes()
+
+
 def load_material(faces: Path | None, more_photographs: Path | None = None) -> Material:
     """Read the free photographs, those of a folder, and the faces of another one, where they are named.
 
     `SOURCES.md` in the folder of photographs says whose they are, see `scripts/photographs.py`.
 
     Raises:
-        UsageError: a folder holds no usable image of 128 px or more.
+        UsageError: a folder holds no usable image of 128 px or more, or there is one face only.
     """
     photographs, provenance = [], []
     if more_photographs:
@@ -101,6 +112,8 @@ def load_material(faces: Path | None, more_photographs: Path | None = None) -> M
     images = read_folder(faces) if faces else []
     held_out = images[::HELD_OUT_EVERY]
     kept = [image for index, image in enumerate(images) if index % HELD_OUT_EVERY]
+    if faces and not kept:
+        raise UsageError(f"{faces}: one image, which is held out to measure on: at least two are needed")
     return Material(photographs, kept, held_out, provenance)
 
 

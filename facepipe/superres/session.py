@@ -14,6 +14,7 @@ from facepipe.superres.material import FACE_SHARE, Image8, Material
 from facepipe.superres.plan import TrainingPlan
 from facepipe.superres.train import Trainer
 from facepipe.training.ancestry import ancestry
+from facepipe.training.starting import check_room
 from facepipe.training.trainer import Row, Setting
 from facepipe.weights import Tensors, WeightsFile, load_tensors, write_card
 
@@ -85,12 +86,13 @@ def train_weights(
         report: called with each row of the history.
 
     Raises:
-        UsageError: the checkpoint belongs to another plan, the initial weights do not fit, or the loss is no
-            number any more.
+        UsageError: there are weights of that name and no checkpoint, or it belongs to another plan; the
+            initial weights do not fit, or the loss is no number any more.
         WeightsError: the checkpoint is damaged.
     """
-    trainer = Trainer(plan, material, setting, initial_tensors(initial, plan) if initial else None)
     folder = setting.checkpoint.parent
+    check_room(folder / f"{plan.name}.safetensors", setting.checkpoint)
+    trainer = Trainer(plan, material, setting, initial_tensors(initial, plan) if initial else None)
     finished = trainer.finished_before(folder)
     trainer.run(tell, report)
     if finished is not None:

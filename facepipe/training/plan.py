@@ -38,7 +38,8 @@ class Plan:
     def __post_init__(self) -> None:
         """Refuse what cannot be trained."""
         check_name(self.name)
-        if (self.steps > 0) == (self.minutes > 0) or self.steps < 0 or self.minutes < 0:
+        given = (self.steps > 0) != (self.minutes > 0) and self.steps >= 0 and 0 <= self.minutes < math.inf
+        if not given:
             raise UsageError("give either --steps or --minutes, above 0")
         if not 0 < self.learning_rate < math.inf or self.seed < 0:
             raise UsageError("--learning-rate must be above 0, --seed 0 or more")

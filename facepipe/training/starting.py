@@ -1,4 +1,4 @@
-"""Which weights a training starts from, as a user names them."""
+"""What must be so before a training starts."""
 
 from __future__ import annotations
 
@@ -20,3 +20,20 @@ def check_init(name_or_file: str) -> str:
             f"--init {name_or_file}: import it first: facepipe models import {name_or_file} --as NAME"
         )
     return name_or_file
+
+
+def check_room(weights: Path, checkpoint: Path) -> None:
+    """Check that a training would not write over the weights of another one.
+
+    Args:
+        weights: what it will write.
+        checkpoint: its state, where it began earlier.
+
+    Raises:
+        UsageError: there are weights, and no state that they could come from.
+    """
+    if weights.exists() and not checkpoint.exists():
+        raise UsageError(
+            f"{weights}: there already, and no checkpoint of its training beside it; delete it, or choose "
+            "another --as or --out"
+        )

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from facepipe.training.ancestry import ancestry
+from facepipe.training.starting import check_room
 from facepipe.training.trainer import Row
 from facepipe.vrn.initial import start_from
 from facepipe.vrn.plan import TrainingPlan
@@ -49,11 +50,12 @@ def train_weights(
         The weights; None on all but the first of several ranks.
 
     Raises:
-        UsageError: the checkpoint belongs to another plan, the initial weights are of another network, or the
-            loss is no number any more.
+        UsageError: there are weights of that name and no checkpoint, or it belongs to another plan; the
+            initial weights are of another network, or the loss is no number any more.
         WeightsError: the checkpoint or the initial weights are damaged.
         EnvironmentTroubleError: a process that makes faces was killed.
     """
+    check_room(out / f"{plan.name}.safetensors", setting.checkpoint)
     begun = start_from(initial, plan.architecture, plan.seed) if initial else None
     trainer = Trainer(plan, setting, begun)
     trainer.run(tell, report)
