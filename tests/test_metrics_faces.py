@@ -240,6 +240,18 @@ def test_an_empty_prediction_finds_nothing() -> None:
     }  # fmt: skip
 
 
+def test_the_catalogue_says_which_landmarks_count() -> None:
+    """A surface at z = 0 with 20 of the 51 landmarks behind it: wrong by half of d, if they count."""
+    points = landmarks()
+    points[48:, 2] = -D_PX / 2
+    surface = np.zeros((NETWORK_PX, NETWORK_PX))
+    assert landmark_depth_nme(points, surface, surface) == 0
+    assert landmark_depth_nme(points, surface, None) == pytest.approx(0.5 * 20 / 51)
+    formula = METRICS["landmark_depth_nme"].formula
+    assert f"null with fewer than {MIN_LANDMARKS};" in formula
+    assert "without a dense true surface (`truth` is landmarks3d) hidden ones count" in formula
+
+
 def test_an_empty_volume_of_the_reference_is_nothing_to_compare_with() -> None:
     truth, topology = head()
     geometry = VolumeGeometry()

@@ -60,11 +60,11 @@ def find_300w_lp(tree: FileTree, pairs: Pairs | None = None) -> FileTree | None:
     """
     if pairs is not None:
         for place in pairs.folders:
-            root, _, name = place.rpartition("/")
+            above, _, name = place.rpartition("/")
             # The sets of 300W-3D are called the same.
-            is_other = spelled_alike(root.rpartition("/")[2]) == spelled_alike("300W-3D")
+            is_other = spelled_alike(above.rpartition("/")[2]) == spelled_alike("300W-3D")
             if spelled_alike(name) in _ALIKE and not is_other:
-                return tree.at(root)
+                return tree.at(above)
         return None
     for root in (tree, *(tree.at(name) for name in tree.folders() if name == "300W_LP")):
         for name in SETS.intersection(root.folders()):

@@ -81,7 +81,9 @@ METRICS: dict[str, Metric] = {
         Metric(
             "landmark_depth_nme", "Landmark depth NME", "", 0.0, None, False, "landmarks3d",
             "mean |z predicted - z true - median of these differences| / d over the inner 51 landmarks that "
-            "lie in the predicted silhouette and that the true surface does not hide",
+            "lie in the predicted silhouette and that the true surface does not hide; null with fewer than "
+            "10; without a dense true surface (`truth` is landmarks3d) hidden ones count, too, which is "
+            "another figure: no mean of both",
             _OWN,
         ),
         Metric(
