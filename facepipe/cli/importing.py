@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from facepipe.cli.describing import check_description, read_description
 from facepipe.errors import UsageError, WeightsError, printable
 from facepipe.superres.architectures import FOREIGN
 from facepipe.superres.methods import known_methods
@@ -34,9 +34,6 @@ from facepipe.weights import (
     write_card,
 )
 
-DESCRIBABLE = ("degradation", "licence", "source", "training", "figures", "geometry")
-"""Fields that `--describe` may set: what no file format carries."""
-
 
 def import_weights(
     file: Path,
@@ -51,13 +48,15 @@ def import_weights(
 ) -> WeightsFile:
     """Convert a checkpoint to facepipe's weights and write the model card beside them.
 
-    All that could keep the weights from being run is checked before anything is written.
+    All that could keep the weights from being run or described is checked before anything is written.
+    Figures that facepipe's own weights bring along are left out where the network is run in another way, or
+    its volumes lie elsewhere, than when they were measured.
 
     Args:
         file: the checkpoint.
         name: the name that the weights get.
         kind: 'superres' or 'regressor' to refuse any other, None to accept both.
-        describe: a JSON file that sets fields which no file format carries, see `DESCRIBABLE`.
+        describe: a JSON file that sets fields which no file format carries, see `describing`.
         out: the folder to write to, None for the user's.
         overwrite: whether existing weights of that name may be replaced.
         usage: fields of `vrn.usage.Usage` that replace what the file's format suggests.
@@ -67,7 +66,8 @@ def import_weights(
         UsageError: there is no such file, the name is taken or not allowed, or the description is not
             understood or does not fit.
         WeightsError: the file is damaged, unsafe, of another kind or of an unknown architecture, its tensors
-            or its geometry are not those of its architecture, or spandrel is needed and not installed.
+            or its geometry are not those of its architecture, its description is damaged, or spandrel is
+            needed and not installed.
     """
     if not file.exists():
         raise UsageError(f"{file}: no such file; the path of a checkpoint is expected")
@@ -80,56 +80,91 @@ def import_weights(
         if not np.all(np.isfinite(tensor)):
             raise WeightsError(f"{file}: tensor {key!r} holds values that are not finite")
     _check_fit(tensors, info, str(file))
-    about = _description(describe)
+    about = read_description(describe)
+    said = {} if z_zero is None else {"--z-zero": {"z_zero": z_zero}}
     if "geometry" in about:
-        info = _located(info, about.pop("geometry"), f"--describe {describe}")
-    if z_zero is not None:
-        info = _located(info, {"z_zero": z_zero}, "--z-zero")
-    if usage:
-        about["usage"] = _usage(info, usage)
-    origin = info.origin or _origin(file)
-    written = save_weights(target, tensors, replace(info, name=name, origin=origin, **about))
+        said = {f"--describe {describe}": about.pop("geometry"), **said}
+    info = _run_as(_located(info, said, str(file)), usage or {}, str(file))
+    described = replace(info, name=name, origin=info.origin or _origin(file), **about)
+    check_description(described, str(file))
+    written = save_weights(target, tensors, described)
     write_card(written)
     return written
 
 
-def _usage(info: WeightsInfo, given: Mapping[str, str]) -> dict[str, str]:
-    from facepipe.vrn.usage import Usage
-
+def _run_as(info: WeightsInfo, given: Mapping[str, str], name: str) -> WeightsInfo:
+    """The description with what a user says of how a regressor is run."""
     if info.kind != "regressor":
         options = ", ".join(f"--{key.replace('_', '-')}" for key in given)
-        raise UsageError(f"{options}: for regressors only, and this is a {info.architecture}")
-    return Usage(**{**info.usage, **given}).described()  # type: ignore[arg-type]
+        if given:
+            raise UsageError(f"{options}: for regressors only, and this is a {info.architecture}")
+        return info
+    from facepipe.vrn.usage import OWN, parse_usage
+
+    usage = parse_usage({**info.usage, **given}, name)
+    same = asdict(usage) == {**asdict(OWN), **info.usage}
+    return replace(info, usage=usage.described(), colour=usage.colour, figures=info.figures if same else {})
 
 
-def _located(info: WeightsInfo, given: Mapping[str, Any], option: str) -> WeightsInfo:
-    """The description with what a user says of the geometry, of which nothing is assumed any more."""
+def _located(info: WeightsInfo, said: Mapping[str, Mapping[str, Any]], name: str) -> WeightsInfo:
+    """The description with what a user says of the geometry, of which nothing is assumed any more.
+
+    Args:
+        info: of the weights.
+        said: fields of the geometry, by the option that gives them.
+        name: of the file, for messages.
+
+    Raises:
+        UsageError: the network cannot give such volumes, or gives none.
+        WeightsError: nothing was said, and it cannot give the volumes that it should.
+    """
+    options = " with ".join(said)
     if info.kind != "regressor":
-        raise UsageError(f"{option}: a volume geometry is for regressors, and this is a {info.architecture}")
-    geometry = {**(info.geometry or {}), **given}
+        if said:
+            raise UsageError(
+                f"{options}: a volume geometry is for regressors, and this is a {info.architecture}"
+            )
+        return info
+    given = {key: value for fields in said.values() for key, value in fields.items()}
+    old = dict(info.geometry or {})
     try:
-        _check_geometry(geometry, info, option)
+        _check_geometry(old | given, info, options or name, where_given="z_zero" in given)
     except WeightsError as error:
+        if not said:
+            raise
         raise UsageError(str(error)) from error
-    return replace(info, geometry=geometry, assumed=tuple(set(info.assumed) - set(given)))
+    return replace(
+        info,
+        geometry=old | given,
+        assumed=tuple(set(info.assumed) - set(given)),
+        figures=info.figures if old | given == old else {},
+    )
 
 
-def _check_geometry(geometry: Mapping[str, Any], info: WeightsInfo, name: str) -> None:
-    depth, slices = parse_geometry(geometry, name).depth, info.arguments.get("slices")
-    if depth != slices:
+def _check_geometry(values: Mapping[str, Any], info: WeightsInfo, name: str, *, where_given: bool) -> None:
+    """Check that a network gives volumes of a geometry, and z = 0 lies in them where a user says where."""
+    from facepipe.vrn.networks import check_run
+
+    geometry, slices = parse_geometry(values, name), info.arguments.get("slices")
+    if geometry.depth != slices:
         raise WeightsError(
-            f"{name}: a volume geometry of depth {depth}, and the network gives {slices} slices"
+            f"{name}: a volume geometry of depth {geometry.depth}, and the network gives {slices} slices"
         )
+    if where_given and not 0 <= geometry.z_zero <= geometry.depth:
+        raise WeightsError(
+            f"{name}: a z_zero of {geometry.z_zero:g} is outside the volume; expected 0 to {geometry.depth}, "
+            "its number of slices"
+        )
+    check_run(info.architecture, info.arguments, geometry, name)
 
 
 def _check_fit(tensors: Tensors, info: WeightsInfo, name: str) -> None:
-    """Check that weights can be run: architecture, tensors, and where volumes lie."""
+    """Check architecture and tensors of weights."""
     if info.kind == "regressor":
         from facepipe.vrn import networks
 
         check_architecture(info.architecture, name)
         networks.check_fit(tensors, info.architecture, info.arguments, name)
-        _check_geometry(info.geometry or {}, info, name)
     elif info.architecture == FOREIGN:
         from facepipe.superres.spandrel import recognise_foreign
 
@@ -182,21 +217,3 @@ def _recognised(file: Path) -> tuple[Tensors, WeightsInfo]:
             f"{file}: its {len(tensors)} tensors ({some}, ...) belong to no network that facepipe knows; "
             f"{str(error).removeprefix(f'{file}: ')}"
         ) from error
-
-
-def _description(path: Path | None) -> dict[str, Any]:
-    if path is None:
-        return {}
-    try:
-        values = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise UsageError(f"--describe {path}: not readable as JSON ({error})") from error
-    if not isinstance(values, dict) or not values.keys() <= set(DESCRIBABLE):
-        raise UsageError(f"--describe {path}: expected an object with keys among {', '.join(DESCRIBABLE)}")
-    for key, value in values.items():
-        expected = dict if key in ("training", "figures", "geometry") else str
-        if not isinstance(value, expected):
-            raise UsageError(
-                f"--describe {path}: {key} should be {'an object' if expected is dict else 'text'}"
-            )
-    return values

@@ -10,8 +10,9 @@ from pathlib import Path
 
 import click
 
+from facepipe.cli.describing import DESCRIBABLE
 from facepipe.cli.evaluate import evaluate
-from facepipe.cli.importing import DESCRIBABLE, import_weights
+from facepipe.cli.importing import import_weights
 from facepipe.cli.named import named_weights
 from facepipe.errors import WeightsError
 from facepipe.vrn.regressors import read_geometry

@@ -9,6 +9,7 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
+from facepipe.conventions import VolumeGeometry
 from facepipe.errors import WeightsError
 from facepipe.vrn.hourglass import HourglassNetwork
 from facepipe.vrn.published import ThirdsNetwork, VrnNetwork
@@ -31,11 +32,11 @@ def build_network(architecture: str, arguments: Mapping[str, Any]) -> nn.Module:
         arguments: of its class.
 
     Raises:
-        WeightsError: the class takes other arguments.
+        WeightsError: the class takes other arguments, or other values of them.
     """
     try:
         return NETWORKS[architecture](**arguments)
-    except TypeError as error:
+    except (TypeError, ValueError, RuntimeError) as error:
         raise WeightsError(f"architecture {architecture!r} with {dict(arguments)}: {error}") from error
 
 
@@ -59,3 +60,32 @@ def check_fit(tensors: Tensors, architecture: str, arguments: Mapping[str, Any],
             for key, value in build_network(architecture, arguments).state_dict().items()
         }
     check_shapes(tensors, expected, architecture, name)
+
+
+def check_run(architecture: str, arguments: Mapping[str, Any], geometry: VolumeGeometry, name: str) -> None:
+    """Check that a network gives volumes of a geometry. Only shapes are computed, whatever its size.
+
+    Args:
+        architecture: one of `NETWORKS`.
+        arguments: of its class.
+        geometry: of the volumes.
+        name: of the file, for messages.
+
+    Raises:
+        WeightsError: it does not run on images as large as the volumes, or gives another number of slices.
+    """
+    side = geometry.size
+    try:
+        with torch.device("meta"), torch.inference_mode():
+            network = build_network(architecture, arguments).eval()
+            shape = tuple(network(torch.empty(1, 3, side, side))[-1].shape)
+    except (RuntimeError, ValueError, IndexError) as error:
+        raise WeightsError(
+            f"{name}: architecture {architecture!r} with {dict(arguments)} does not run on images of {side} "
+            f"px, the size of its volumes ({str(error).splitlines()[0]}); volumes of another size are needed"
+        ) from error
+    if len(shape) != 4 or shape[:2] != (1, geometry.depth):
+        raise WeightsError(
+            f"{name}: a volume geometry of depth {geometry.depth}, and the network gives logits of shape "
+            f"{shape}"
+        )

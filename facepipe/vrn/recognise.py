@@ -68,7 +68,6 @@ def recognise_regressor(tensors: Tensors, name: str) -> tuple[dict, WeightsInfo]
         kind="regressor",
         architecture="hourglass",
         arguments=arguments,
-        colour="RGB scaled to -1..1",
         geometry=asdict(geometry),
         assumed=("z_zero",),
     )

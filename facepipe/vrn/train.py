@@ -181,7 +181,7 @@ class Trainer(Training):
             kind="regressor",
             architecture=architecture.architecture,
             arguments=self.arguments,
-            colour=f"{self.usage.channel_order.upper()} scaled to {self.usage.input_range}",
+            colour=self.usage.colour,
             geometry=asdict(architecture.geometry),
             usage=self.usage.described(),
             licence="MIT",

@@ -6,8 +6,9 @@ run's. The defaults are how facepipe's own networks are trained.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 from facepipe.errors import WeightsError
 from facepipe.weights import WeightsFile
@@ -44,6 +45,11 @@ class Usage:
     batch_norm: BatchNorm = "running"
     upsampling: Corners = "centres"
 
+    @property
+    def colour(self) -> str:
+        """How colour is handled, as `WeightsInfo.colour` says it."""
+        return f"{self.channel_order.upper()} scaled to {self.input_range}"
+
     def described(self) -> dict[str, str]:
         """What differs from the defaults, as `WeightsInfo.usage` holds it."""
         defaults = asdict(OWN)
@@ -67,10 +73,22 @@ def usage_of(file: WeightsFile) -> Usage:
     Raises:
         WeightsError: its description asks for something unknown.
     """
-    for key, value in file.info.usage.items():
+    return parse_usage(file.info.usage, str(file.path))
+
+
+def parse_usage(values: Mapping[str, Any], name: str) -> Usage:
+    """How a network is run, from the fields that differ from the defaults and any others.
+
+    Args:
+        values: of `Usage`.
+        name: of the file, for messages.
+
+    Raises:
+        WeightsError: a field or its value is unknown.
+    """
+    for key, value in values.items():
         if value not in _CHOICES.get(key, ()):
             raise WeightsError(
-                f"{file.path}: is to be run with {key} = {value!r}, which is unknown; it may need a newer "
-                "facepipe"
+                f"{name}: is to be run with {key} = {value!r}, which is unknown; it may need a newer facepipe"
             )
-    return Usage(**file.info.usage)
+    return Usage(**values)

@@ -3,8 +3,8 @@
 Nothing here needs torch: tensors are numpy arrays.
 """
 
-from facepipe.weights.card import CURVE, model_card, sparkline, write_card
-from facepipe.weights.figures import COMMANDS, FITTED_HEAD, TRUTH_ITSELF, telling_figures
+from facepipe.weights.card import CURVE, card_text, is_curve, model_card, sparkline, write_card
+from facepipe.weights.figures import COMMANDS, FITTED_HEAD, TRUTH_ITSELF, telling_figures, wrong_figure
 from facepipe.weights.files import (
     Tensors,
     WeightsFile,
@@ -38,11 +38,13 @@ __all__ = [
     "WeightsFile",
     "WeightsInfo",
     "broken_weights",
+    "card_text",
     "check_name",
     "check_shapes",
     "count_parameters",
     "find_weights",
     "imported_folder",
+    "is_curve",
     "is_torch7",
     "is_weights",
     "list_text",
@@ -59,4 +61,5 @@ __all__ = [
     "telling_figures",
     "weights_at",
     "write_card",
+    "wrong_figure",
 ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import pairwise
 from typing import Any
@@ -18,7 +19,18 @@ _BARS = "▁▂▃▄▅▆▇█"
 
 def model_card(file: WeightsFile) -> str:
     """Write the model card of a weights file in Markdown, from its metadata alone."""
-    info = file.info
+    return card_text(file.info, file.path.name, file.path.stat().st_size, file.sha256)
+
+
+def card_text(info: WeightsInfo, file_name: str, size_bytes: int, sha256: str) -> str:
+    """The model card of weights that need not be written yet.
+
+    Args:
+        info: their description.
+        file_name: of the file, without its folder.
+        size_bytes: of the file.
+        sha256: of the file.
+    """
     facts = {
         "Kind": {"superres": "super-resolution", "regressor": "volumetric regression"}[info.kind],
         "Architecture": f"`{info.architecture}`{_call(info.arguments)}",
@@ -31,14 +43,14 @@ def model_card(file: WeightsFile) -> str:
         "Source": info.source,
         "Imported from": _origin(info.origin),
         "Trained": "" if info.trained else "no: random values, never part of `all`",
-        "File": f"`{file.path.name}`, {file.path.stat().st_size:,} bytes",
-        "sha256": f"`{file.sha256}`",
+        "File": f"`{file_name}`, {size_bytes:,} bytes",
+        "sha256": f"`{sha256}`",
     }
     lines = [f"# {info.name}", "", *_facts(facts)]
     if info.training:
         training = {key.replace("_", " "): value for key, value in info.training.items() if key != CURVE}
         curve = info.training.get(CURVE)
-        if isinstance(curve, list) and curve:
+        if curve and is_curve(curve):
             training["loss"] = (
                 f"{training.get('loss', '')} `{sparkline(curve)}` {curve[0]:.3g} to {curve[-1]:.3g}"
             )
@@ -51,6 +63,13 @@ def model_card(file: WeightsFile) -> str:
 def write_card(file: WeightsFile) -> None:
     """Write the model card beside the weights."""
     file.path.with_suffix(".md").write_text(model_card(file), encoding="utf-8")
+
+
+def is_curve(values: Any) -> bool:
+    """Whether this is what a `CURVE` should be: a list of finite numbers."""
+    return isinstance(values, list) and all(
+        type(value) in (int, float) and math.isfinite(value) for value in values
+    )
 
 
 def sparkline(values: Sequence[float], width: int = 40) -> str:

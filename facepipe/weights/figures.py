@@ -6,6 +6,7 @@ Every table holds figures of one kind, so that its columns mean the same in all 
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -131,6 +132,32 @@ def _natural(label: str) -> tuple[tuple[int, float, str], ...]:
         (1, float(part), "") if part[0].isdigit() else (0 if part == "below " else 2, 0.0, part)
         for part in re.findall(r"\d+(?:\.\d+)?|[^\d]+", label)
     )
+
+
+def wrong_figure(figures: Mapping[str, Any]) -> str | None:
+    """What among figures is none, and what is expected; None if all are.
+
+    Those with a heading in `COLUMNS` are numbers, or text that begins with one; others may be any text.
+    """
+    commands = figures.get(COMMANDS, {})
+    if not isinstance(commands, Mapping) or not all(isinstance(one, str) for one in commands.values()):
+        return f"figures with {COMMANDS} {commands!r}: expected texts by title"
+    for name, value in figures.items():
+        if name == COMMANDS:
+            continue
+        for key, figure in (value if isinstance(value, Mapping) else {name: value}).items():
+            known = _OLD_NAMES.get(key, key) in COLUMNS
+            if isinstance(figure, str):
+                right = not known or _NUMBER.fullmatch(figure) is not None
+            else:
+                right = type(figure) in (int, float) and math.isfinite(figure)
+            if not right:
+                also = "text that begins with one" if known else "text"
+                return f"figure {key} = {figure!r}: expected a finite number or {also}"
+    return None
+
+
+_NUMBER = re.compile(r"[-+]?(\d+(\.\d*)?|\.\d+)(e[-+]?\d+)?(\s.*)?|[-+]?(inf|nan)\b.*")
 
 
 def telling_figures(figures: Mapping[str, Any]) -> str:
