@@ -23,7 +23,7 @@ COMMANDS = {
     "status": ("facepipe.cli.bench:status", "Say how far a run is, or what an archive holds."),
     "clean": ("facepipe.cli.bench:clean", "Delete a run's arrays and keep its tables."),
     "data": ("facepipe.cli.data:data", "Inspect data sets, synthesize faces."),
-    "models": ("facepipe.cli.models:models", "List, show, import and judge weights."),
+    "models": ("facepipe.cli.models:models", "List, show, import, remove and judge weights."),
     "train": ("facepipe.cli.train:train", "Train networks."),
 }
 

@@ -25,6 +25,7 @@ from facepipe.weights import (
     imported_folder,
     is_torch7,
     is_weights,
+    list_weights,
     load_tensors,
     open_weights,
     read_foreign,
@@ -187,6 +188,10 @@ def _check_free(name: str, target: Path, *, overwrite: bool, own_folder: bool) -
     if target.exists() and not overwrite:
         raise UsageError(f"--as {name}: {target} exists; use another name, or --replace")
     taken = {*known_methods(), *known_regressors()} if own_folder else set()
+    members = [file for file in list_weights("superres") if file.path.stem == f"{name}-x{file.info.scale}"]
+    if name in taken and members and not any(file.shipped for file in members) and not target.exists():
+        together = ", ".join(file.path.stem for file in members)
+        raise UsageError(f"--as {name}: what {together} are called together; use another name")
     if name in taken and (not target.exists() or (shipped_folder() / target.name).exists()):
         raise UsageError(f"--as {name}: facepipe itself uses this name; use another one")
 

@@ -16,12 +16,20 @@ from facepipe.cli.importing import import_weights
 from facepipe.cli.named import named_weights
 from facepipe.errors import WeightsError
 from facepipe.vrn.regressors import read_geometry
-from facepipe.weights import broken_weights, list_text, list_weights, listed, model_card, write_card
+from facepipe.weights import (
+    broken_weights,
+    list_text,
+    list_weights,
+    listed,
+    model_card,
+    remove_weights,
+    write_card,
+)
 
 
 @click.group()
 def models() -> None:
-    """List, show, import and judge weights."""
+    """List, show, import, remove and judge weights."""
 
 
 models.add_command(evaluate)
@@ -107,3 +115,10 @@ def import_command(
         assumed = " (assumed)" if "z_zero" in info.assumed else ""
         run += f", z_zero {read_geometry(written).z_zero:g}{assumed}"
     click.echo(f"{name}: {info.kind}, {what}{run}, {written.path}")
+
+
+@models.command("remove", short_help="Delete imported weights.")
+@click.argument("name")
+def remove_command(name: str) -> None:
+    """Delete imported weights and their card. Those that come with facepipe stay."""
+    click.echo(f"{name}: removed, {remove_weights(name)}")

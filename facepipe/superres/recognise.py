@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from facepipe.conventions import NETWORK_PX
 from facepipe.errors import WeightsError
 from facepipe.superres.architectures import get_architecture
-from facepipe.weights import Tensors, WeightsInfo
+from facepipe.weights import Tensors, WeightsInfo, without_prefix
 
 _ESPCN_SHAPES = {
     "conv1.weight": (64, 1, 5, 5),
@@ -25,7 +25,6 @@ _ESPCN_SHAPES = {
     "conv3.bias": (32,),
 }
 _COMPACT_KEY = re.compile(r"body\.(\d{1,4})\.(weight|bias)")
-_PREFIXES = ("module.", "netG.")
 
 Recognised = tuple[dict[str, NDArray[Any]], WeightsInfo]
 
@@ -41,15 +40,6 @@ def recognise_superres(tensors: Tensors, name: str) -> Recognised | None:
     """
     bare = without_prefix(tensors)
     return _espcn(bare, name) or _compact(bare, name)
-
-
-def without_prefix(tensors: Tensors) -> dict[str, NDArray[Any]]:
-    """Tensors by names without what wrappers of networks put in front of all of them."""
-    bare = dict(tensors)
-    for prefix in _PREFIXES:
-        if all(key.startswith(prefix) for key in bare):
-            bare = {key.removeprefix(prefix): value for key, value in bare.items()}
-    return bare
 
 
 def _espcn(tensors: dict[str, NDArray[Any]], name: str) -> Recognised | None:

@@ -30,9 +30,8 @@ from facepipe.inference import open_device, run_batched
 from facepipe.superres.architectures import FOREIGN
 from facepipe.superres.base import SuperResolver
 from facepipe.superres.networks import FOREIGN_REVISION, foreign_fits
-from facepipe.superres.recognise import without_prefix
 from facepipe.superres.standin import import_spandrel
-from facepipe.weights import Tensors, WeightsInfo, is_weights, load_tensors, read_foreign
+from facepipe.weights import Tensors, WeightsInfo, is_weights, load_tensors, read_foreign, without_prefix
 
 FACE_RESTORER_PX = 512
 

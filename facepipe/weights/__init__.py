@@ -14,15 +14,16 @@ from facepipe.weights.files import (
     save_weights,
     weights_at,
 )
-from facepipe.weights.fit import check_shapes
+from facepipe.weights.fit import check_shapes, without_prefix
 from facepipe.weights.foreign import read_foreign
-from facepipe.weights.info import WeightsInfo, check_name
+from facepipe.weights.info import FILE_SUFFIXES, WeightsInfo, check_name
 from facepipe.weights.listing import Listed, count_parameters, list_text, listed
 from facepipe.weights.shelf import (
     broken_weights,
     find_weights,
     imported_folder,
     list_weights,
+    remove_weights,
     shipped_folder,
 )
 from facepipe.weights.torch7 import TorchObject, is_torch7, read_torch7
@@ -30,6 +31,7 @@ from facepipe.weights.torch7 import TorchObject, is_torch7, read_torch7
 __all__ = [
     "COMMANDS",
     "CURVE",
+    "FILE_SUFFIXES",
     "FITTED_HEAD",
     "TRUTH_ITSELF",
     "Listed",
@@ -55,11 +57,13 @@ __all__ = [
     "open_weights",
     "read_foreign",
     "read_torch7",
+    "remove_weights",
     "save_weights",
     "shipped_folder",
     "sparkline",
     "telling_figures",
     "weights_at",
+    "without_prefix",
     "write_card",
     "wrong_figure",
 ]

@@ -23,6 +23,9 @@ from facepipe.weights.pickles import read_pickle
 from facepipe.weights.records import Record, StorageRef, TensorRef
 
 MAX_FILE_BYTES = 4 * 1024**3
+TORCH7_STARTS = (b"\x03\0\0\0", b"\x04\0\0\0")
+"""How a Torch7 file begins whose value is a table or an object."""
+
 _MAX_MODULES = 10_000
 _LEGACY_MAGIC = 0x1950A86A20F9469CFC6C
 _WRAPPERS = ("params_ema", "params", "state_dict", "model_state_dict", "model", "net", "generator")
@@ -58,6 +61,11 @@ def read_foreign(path: Path) -> dict[str, NDArray[Any]]:
         root, storages = _read_legacy(data, str(path))
     elif data[8:9] == b"{":
         return load_tensors(path)
+    elif data.startswith(TORCH7_STARTS):
+        raise WeightsError(
+            f"{path}: a Torch7 file; what is read of such is a regressor, and needs to be imported: "
+            f"facepipe models import {path} --as NAME"
+        )
     else:
         raise WeightsError(f"{path}: neither a PyTorch checkpoint nor safetensors nor a binary Torch7 file")
     tensors = _Materialiser(storages, 2 * len(data), str(path)).all(_named_tensors(root, str(path)))
@@ -147,6 +155,11 @@ def _named_tensors(root: Any, name: str) -> dict[str, TensorRef]:
                 return {str(key): value for key, value in inner.items() if isinstance(value, TensorRef)}
             if isinstance(inner, Record):
                 return _named_tensors(inner, name)
+        found = ", ".join(repr(str(key)) for key in list(root)[:8])
+        raise WeightsError(
+            f"{name}: no state dictionary, and none under a name that is looked for "
+            f"({', '.join(_WRAPPERS)}): it holds {found or 'nothing'}; save the state dictionary alone"
+        )
     raise WeightsError(f"{name}: neither a state dictionary nor a module; there are no tensors to find in it")
 
 

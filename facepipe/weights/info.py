@@ -15,6 +15,8 @@ Kind = Literal["superres", "regressor"]
 
 _NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
 _RESERVED = ("all", "none", "reference")
+FILE_SUFFIXES = (".safetensors", ".pth", ".pt", ".t7", ".bin", ".ckpt")
+"""What ends like these is taken for a file, never for a name."""
 
 
 @dataclass(frozen=True)
@@ -97,8 +99,11 @@ def check_name(name: str) -> str:
     """Return ``name`` if weights may be called so.
 
     Raises:
-        UsageError: it is reserved or has characters that a file or table name should not have.
+        UsageError: it is reserved, looks like a file, or has characters that a file or table name should not
+            have.
     """
+    if name.endswith(FILE_SUFFIXES):
+        raise UsageError(f"name {name!r}: a name, not a file: leave {Path(name).suffix!r} away")
     if not _NAME.fullmatch(name) or name in _RESERVED:
         raise UsageError(
             f"name {name!r}: use 1-64 lower-case letters, digits, '.', '_' and '-', "

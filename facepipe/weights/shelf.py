@@ -6,7 +6,7 @@ import os
 import sys
 from pathlib import Path
 
-from facepipe.errors import WeightsError
+from facepipe.errors import UsageError, WeightsError
 from facepipe.weights.files import WeightsFile, open_weights
 from facepipe.weights.info import Kind
 
@@ -67,6 +67,27 @@ def find_weights(name: str, kind: Kind) -> WeightsFile | None:
             file = open_weights(path, shipped=shipped)
             return file if file.info.kind == kind else None
     return None
+
+
+def remove_weights(name: str) -> Path:
+    """Delete imported weights, usable or not, and their card.
+
+    Returns:
+        The file that was deleted.
+
+    Raises:
+        UsageError: they come with facepipe, or there are none of that name.
+    """
+    imported = {path.name.removesuffix(SUFFIX): path for path, shipped in _paths() if not shipped}
+    if name not in imported:
+        if any(path.stem == name for path, shipped in _paths() if shipped):
+            raise UsageError(f"{name}: comes with facepipe; only imported weights are removed")
+        known = ", ".join(imported) or "none"
+        raise UsageError(f"unknown imported weights {name!r}; known: {known}")
+    path = imported[name]
+    path.unlink()
+    path.with_suffix(".md").unlink(missing_ok=True)
+    return path
 
 
 def _paths() -> list[tuple[Path, bool]]:

@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from facepipe.errors import WeightsError
-from facepipe.weights.foreign import read_limited
+from facepipe.weights.foreign import TORCH7_STARTS, read_limited
 
 MAX_DEPTH = 150
 _MAX_AXES = 16
@@ -66,7 +66,7 @@ def is_torch7(path: Path) -> bool:
     """Whether a file begins as a Torch7 file whose value is an object or a table."""
     try:
         with path.open("rb") as stream:
-            return stream.read(4) in (b"\x03\0\0\0", b"\x04\0\0\0")
+            return stream.read(4) in TORCH7_STARTS
     except OSError as error:
         raise WeightsError(f"{path}: cannot be read ({error.strerror or error})") from error
 
