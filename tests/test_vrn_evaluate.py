@@ -271,7 +271,7 @@ def test_the_shipped_regressor_on_real_photos(real_data: Path) -> None:
     assert figures["landmark_depth_error"]["images"] == 8
     assert perfect["landmark_depth_error"]["value"] == pytest.approx(0.039, abs=0.003)
     assert perfect["hull_coverage"]["value"] > 0.97
-    assert figures["landmark_depth_error"]["value"] < 0.065
+    assert figures["landmark_depth_error"]["value"] < 0.062
     assert figures["landmark_depth_error"]["value"] < 0.65 * figures["flat_depth_error"]["value"]
     assert figures["landmark_correlation"]["value"] > 0.77
-    assert figures["hull_coverage"]["value"] > 0.96
+    assert figures["hull_coverage"]["value"] > 0.965
