@@ -10,9 +10,7 @@ from __future__ import annotations
 import argparse
 import sys
 from collections import defaultdict
-from dataclasses import fields, replace
-
-import numpy as np
+from dataclasses import replace
 
 from facepipe.cli.measured_images import Images
 from facepipe.degrade import make_reference
@@ -75,11 +73,7 @@ def main(dataset: str, name: str, twins: int) -> None:
 
 
 def _mean(figures: list[Figures]) -> Figures:
-    values = {
-        field.name: [v for one in figures if (v := getattr(one, field.name)) is not None]
-        for field in fields(Figures)
-    }
-    return Figures(**{key: float(np.mean(known)) for key, known in values.items() if known})
+    return Figures(**{name: mean.value for name, mean in summarise(figures).items()})
 
 
 def _text(figures: Figures) -> str:

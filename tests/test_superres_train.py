@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 
@@ -59,6 +60,14 @@ def _trained(plan: TrainingPlan, checkpoint: Path) -> Trainer:
     trainer = Trainer(plan, MATERIAL, Setting(checkpoint))
     trainer.run(_nothing, _nothing)
     return trainer
+
+
+def _folder(path: Path, indices: Iterable[int]) -> Path:
+    """A folder of photos as PNG files, named by their indices."""
+    path.mkdir()
+    for index in indices:
+        Image.fromarray(_photo(index)).save(path / f"{index}.png")
+    return path
 
 
 def test_the_free_photographs_are_there_and_large_enough() -> None:
@@ -329,15 +338,9 @@ def test_a_training_that_is_asked_to_end_finishes_its_step_and_goes_on(tmp_path:
 
 
 def test_command(tmp_path: Path) -> None:
-    faces = tmp_path / "faces"
-    faces.mkdir()
-    for index in range(3):
-        Image.fromarray(_photo(index)).save(faces / f"{index}.png")
+    faces = _folder(tmp_path / "faces", range(3))
     arguments = ["superres", "--scale", "8", "--steps", "3", "--batch", "2", "--faces", str(faces)]
-    photos = tmp_path / "photos"
-    photos.mkdir()
-    for index in (2, 5, 6):
-        Image.fromarray(_photo(index)).save(photos / f"{index}.png")
+    photos = _folder(tmp_path / "photos", (2, 5, 6))
     Image.fromarray(_photo(6)).save(photos / "6 again.png")
     arguments += ["--photographs", str(faces), "--out", str(tmp_path / "out")]
     with pytest.raises(UsageError, match="all images there are trained on"):
@@ -385,10 +388,7 @@ def test_command(tmp_path: Path) -> None:
 
 
 def test_a_checkpoint_of_other_material_is_refused(tmp_path: Path) -> None:
-    faces = tmp_path / "faces"
-    faces.mkdir()
-    for index in range(2):
-        Image.fromarray(_photo(index)).save(faces / f"{index}.png")
+    faces = _folder(tmp_path / "faces", range(2))
     arguments = ["superres", "--scale", "8", "--steps", "1", "--batch", "2", "--faces", str(faces)]
     arguments += ["--out", str(tmp_path / "out")]
     CliRunner().invoke(train, [*arguments, "--as", "toy-x8"], catch_exceptions=False)

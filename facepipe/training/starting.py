@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from facepipe.errors import UsageError
+from facepipe.weights import FILE_SUFFIXES
 
 
 def check_init(name_or_file: str) -> str:
@@ -14,8 +15,7 @@ def check_init(name_or_file: str) -> str:
         UsageError: it is a checkpoint of another program; the message says how to take it over.
     """
     path = Path(name_or_file)
-    foreign = path.suffix in (".pth", ".pt", ".t7", ".bin", ".ckpt")
-    if path.suffix != ".safetensors" and (foreign or path.is_file()):
+    if path.suffix != ".safetensors" and (path.suffix in FILE_SUFFIXES or path.is_file()):
         raise UsageError(
             f"--init {name_or_file}: import it first: facepipe models import {name_or_file} --as NAME"
         )
