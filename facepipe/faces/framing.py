@@ -20,13 +20,21 @@ PROFILE_SHRINK = 0.12
 
 LANDMARK_CENTRE_PX = (232.0, 272.0)
 
+WIDE_SHARE = 0.08
+"""How many heads may be pitched and rolled by anything up to the highest angles."""
+
 MAX_YAW_RAD, MAX_PITCH_RAD, MAX_ROLL_RAD = math.pi / 2, math.pi / 4, math.pi / 4
 
 
-def draw_pose(rng: np.random.Generator, model: MorphableModel, vertices_mm: NDArray[np.float32]) -> Pose:
+def draw_pose(
+    rng: np.random.Generator,
+    model: MorphableModel,
+    vertices_mm: NDArray[np.float32],
+    wide_share: float = WIDE_SHARE,
+) -> Pose:
     """Draw a pose for a mesh (V, 3): half near frontal, half uniform in yaw up to 90 degrees."""
     yaw = rng.normal(0, 0.30) if rng.random() < 0.45 else rng.uniform(-MAX_YAW_RAD, MAX_YAW_RAD)
-    wide = rng.random() < 0.08
+    wide = rng.random() < wide_share
     pitch = rng.uniform(-MAX_PITCH_RAD, MAX_PITCH_RAD) if wide else rng.normal(-0.02, 0.20)
     roll = rng.uniform(-MAX_ROLL_RAD, MAX_ROLL_RAD) if wide else rng.normal(0, 0.16)
     pose = Pose(

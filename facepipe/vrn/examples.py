@@ -29,6 +29,7 @@ from facepipe.training.signals import SIGNALS
 from facepipe.voxelise import voxelise
 from facepipe.vrn.augment import draw_similarity, lower, rephotograph
 from facepipe.vrn.hardship import harden, laugh, wear
+from facepipe.vrn.proportions import reshape
 
 FACES_PER_SEED = 2**20
 """Room for the faces of one training seed within the seeds for training."""
@@ -91,6 +92,7 @@ def make_block(recipe: Recipe, number: int) -> Block:
     first = recipe.seed * FACES_PER_SEED + number * recipe.faces
     faces = [sample(face_seed("train", first + index), head) for index in range(recipe.faces)]
     faces = [laugh(replace(face, look=wear(face.look, rng)), head, rng) for face in faces]
+    faces = [reshape(face, head, rng) for face in faces]
     pictures = [render(face, NETWORK_PX, head) for face in faces]
     meshes = [vertices_px(face, NETWORK_PX) for face in faces]
     # Each face once before any comes again.

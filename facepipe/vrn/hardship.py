@@ -23,6 +23,7 @@ from facepipe.faces.expressions import SIDES
 from facepipe.faces.factory import Face
 from facepipe.faces.head import Head
 from facepipe.faces.look import Look
+from facepipe.vrn.proportions import RESHAPED_SHARE, WIDE_POSE_SHARE
 
 Picture = NDArray[np.uint8]
 Hardship = Callable[[Picture, np.random.Generator], Picture]
@@ -37,6 +38,8 @@ LAUGHING_SHARE = 0.2
 """How many faces laugh with bared teeth: people before cameras do, far more often than drawn ones."""
 
 STRAND_POINTS = 10
+_STRAND, _SHEET, _SHEET_SHARE = (0.02, 0.13), (0.13, 0.3), 0.15
+"""How wide a lock is, of the picture's side: thin ones, and hair that flows over half of a face."""
 _GAMMA = 2.2
 
 _LAUGHTER = {
@@ -101,9 +104,9 @@ def _lock(layer: Picture, colour: NDArray[np.float64], rng: np.random.Generator)
     root = np.array([rng.normal(0.5, 0.22), rng.uniform(0.1, 0.4)]) * size
     tip = np.array([rng.normal(0.5, 0.25), rng.uniform(0.35, 1.05)]) * size
     bend = (root + tip) / 2 + rng.normal(0, 0.15, 2) * size
-    width = rng.uniform(0.02, 0.13) * size
+    width = rng.uniform(*(_SHEET if rng.random() < _SHEET_SHARE else _STRAND)) * size
     along = np.linspace(0, 1, STRAND_POINTS)[:, None]
-    count = int(np.clip(width * rng.uniform(1.5, 6.0), 6, 60))
+    count = int(np.clip(width * rng.uniform(1.5, 6.0), 6, 180))
     weights = (1 - along) ** 2, 2 * along * (1 - along), along**2
     sheen = rng.uniform(0.1, 0.9) * np.exp(-(((along[:, 0] - rng.uniform(0.1, 0.9)) / 0.25) ** 2))
     level = float(np.exp(rng.normal(0, 0.3)) * (1 + sheen.mean()))
@@ -241,6 +244,8 @@ def shares() -> dict[str, float]:
         "hard": HARD_SHARE,
         "dark glasses": DARK_GLASSES_SHARE,
         "laughing": LAUGHING_SHARE,
+        "reshaped": RESHAPED_SHARE,
+        "reshaped in wide poses": WIDE_POSE_SHARE,
         **{happen.__name__: share for happen, share in HARDSHIPS},
     }
 
