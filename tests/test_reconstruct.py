@@ -123,6 +123,12 @@ def test_none_is_no_regressor_for_a_mesh(face, tmp_path):
     assert "none" not in str(caught.value)
 
 
+def test_a_file_of_weights_in_place_of_a_name_says_how_to_import_it(face, tmp_path):
+    photo = save(tmp_path / "a.png", face)
+    with pytest.raises(UsageError, match=r"facepipe models import weights/net\.pth --as NAME"):
+        reconstruct_photos([photo], tmp_path / "out", Wish(regressor="weights/net.pth"))
+
+
 def test_photos_of_one_name_do_not_overwrite_each_other(face, tmp_path):
     (tmp_path / "b").mkdir()
     photos = [save(tmp_path / "a.png", face), save(tmp_path / "b" / "a.png", face[:, ::-1])]

@@ -18,7 +18,7 @@ from facepipe.errors import UsageError, WeightsError
 from facepipe.registry import unknown
 from facepipe.vrn.backends import Backend, check_backend
 from facepipe.vrn.base import VolumeRegressor
-from facepipe.weights import WeightsFile, find_weights, list_weights, weights_at
+from facepipe.weights import FILE_SUFFIXES, WeightsFile, find_weights, list_weights, weights_at
 
 ARCHITECTURES = ("hourglass", "thirds", "vrn")
 """Every architecture that weights of kind 'regressor' may have."""
@@ -92,6 +92,10 @@ def get_regressor(name: str, others: Iterable[str] = ()) -> WeightsRegressor:
         WeightsError: its weights are damaged or of an unknown architecture.
     """
     file = find_weights(name, "regressor")
+    if file is None and name.endswith(FILE_SUFFIXES):
+        raise UsageError(
+            f"regressors are asked for by name; import the file first: facepipe models import {name} --as NAME"
+        )
     if file is None:
         raise unknown("regressor", name, [*known_regressors(), *others])
     return _regressor(name, file)
