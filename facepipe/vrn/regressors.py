@@ -94,7 +94,8 @@ def get_regressor(name: str, others: Iterable[str] = ()) -> WeightsRegressor:
     file = find_weights(name, "regressor")
     if file is None and name.endswith(FILE_SUFFIXES):
         raise UsageError(
-            f"regressors are asked for by name; import the file first: facepipe models import {name} --as NAME"
+            f"{name}: regressors are asked for by name; import it first: facepipe models import {name} "
+            "--as NAME"
         )
     if file is None:
         raise unknown("regressor", name, [*known_regressors(), *others])
