@@ -2,17 +2,23 @@
 
 The factory's head is fitted to the 3D landmarks of each photograph and drawn there as other people, in other
 light, before other backgrounds. What a regressor gets on these twins it could get on the photograph, if
-photographs looked like drawings; what a volume of the fitted head gets is the floor of both.
+photographs looked like drawings; what a volume of the fitted head gets is the floor of both. Each photograph
+is also moved a little, as often: few photographs say little about a regressor, and differences between
+regressors that such moves make as well say nothing.
 """
 
 from __future__ import annotations
 
 import argparse
+import math
 import sys
 from collections import defaultdict
 from dataclasses import replace
 
+import numpy as np
+
 from facepipe.cli.measured_images import Images
+from facepipe.conventions import VolumeGeometry
 from facepipe.degrade import make_reference
 from facepipe.faces.factory import render, sample
 from facepipe.faces.head import load_head
@@ -20,8 +26,13 @@ from facepipe.faces.seeds import face_seed
 from facepipe.metrics.intervals import text
 from facepipe.stages import truth_in_crop
 from facepipe.voxelise import voxelise
+from facepipe.vrn.augment import Similarity
+from facepipe.vrn.base import VolumeRegressor
 from facepipe.vrn.evaluate import Case, Figures, compare, fitted_head, summarise
 from facepipe.vrn.regressors import open_regressor
+
+SCALE_SPREAD, ANGLE_SPREAD_RAD, SHIFT_SPREAD_PX = 0.04, 0.06, 2.0
+"""Standard deviations of log scale, angle and shift by which photographs are moved."""
 
 SHOWN = ("landmark_depth_error", "landmark_correlation", "hull_coverage")
 
@@ -32,6 +43,8 @@ def main(dataset: str, name: str, twins: int) -> None:
     opened = open_regressor(name)
     regressor, geometry = opened.build(), opened.geometry
     people = [sample(face_seed("test", index), head) for index in range(twins)]
+    rng = np.random.default_rng(0)
+    moves = [_move(rng) for _ in range(twins)]
     rows: dict[str, list[Figures]] = defaultdict(list)
     print("| photograph | yaw | | " + " | ".join(SHOWN) + " |")
     print("|---" * (3 + len(SHOWN)) + "|")
@@ -58,6 +71,7 @@ def main(dataset: str, name: str, twins: int) -> None:
         ]
         found = {
             name: [compare(regressor(case.image[None])[0], geometry, case)],
+            "moved": [_moved(case, move, regressor, geometry) for move in moves],
             "its twins": [compare(regressor(twin[None])[0], geometry, case) for twin in drawn],
             "fitted head": [
                 compare(voxelise(fitted.vertices_px, head.model.solid, geometry), geometry, case)
@@ -70,6 +84,19 @@ def main(dataset: str, name: str, twins: int) -> None:
     for what, figures in rows.items():
         means = text(summarise(figures))
         print(f"| all | | {what} | " + " | ".join(means.get(key, "") for key in SHOWN) + " |")
+
+
+def _move(rng: np.random.Generator) -> Similarity:
+    x, y = rng.normal(0, SHIFT_SPREAD_PX, 2)
+    scale, angle = math.exp(rng.normal(0, SCALE_SPREAD)), rng.normal(0, ANGLE_SPREAD_RAD)
+    return Similarity(scale=scale, angle_rad=float(angle), shift_px=(float(x), float(y)))
+
+
+def _moved(case: Case, move: Similarity, regressor: VolumeRegressor, geometry: VolumeGeometry) -> Figures:
+    image = move.image(case.image)
+    landmarks = None if case.truth.landmarks is None else move.points(case.truth.landmarks)
+    moved = replace(case, image=image, truth=replace(case.truth, landmarks=landmarks))
+    return compare(regressor(image[None])[0], geometry, moved)
 
 
 def _mean(figures: list[Figures]) -> Figures:
