@@ -19,7 +19,7 @@ from facepipe.faces.framing import draw_pose
 from facepipe.faces.head import Head, load_head
 from facepipe.faces.look import Look
 from facepipe.faces.morphable import Pose
-from facepipe.faces.scene import SOURCE_PX, build_scene
+from facepipe.faces.scene import SOURCE_PX, build_scene, posed_px
 from facepipe.voxelise import voxelise
 
 OVERSAMPLING = 2
@@ -89,7 +89,7 @@ def sample(seed: int, head: Head | None = None) -> Face:
 
 def vertices_px(face: Face, size_px: int = SOURCE_PX) -> NDArray[np.float32]:
     """The posed mesh (V, 3) in the pixels of a picture of this size, z toward the camera."""
-    return np.asarray(face.pose.apply(face.vertices_mm, SOURCE_PX) * (size_px / SOURCE_PX), np.float32)
+    return posed_px(face.vertices_mm, face.pose, size_px)
 
 
 def render(face: Face, size_px: int = SOURCE_PX, head: Head | None = None) -> NDArray[np.uint8]:

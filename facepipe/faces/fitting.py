@@ -20,7 +20,7 @@ from facepipe.faces.attributes import draw_attributes
 from facepipe.faces.expressions import draw_expression
 from facepipe.faces.head import load_head
 from facepipe.faces.morphable import Pose
-from facepipe.faces.scene import SOURCE_PX
+from facepipe.faces.scene import SOURCE_PX, posed_px
 
 NOISE_PX = 0.5
 """Standard deviation of a landmark's coordinates, reference pixels."""
@@ -51,7 +51,7 @@ class FittedHead:
     @property
     def vertices_px(self) -> NDArray[np.float32]:
         """The posed mesh, (V, 3), reference pixels."""
-        return np.asarray(self.pose.apply(self.vertices_mm, SOURCE_PX) * (NETWORK_PX / SOURCE_PX), np.float32)
+        return posed_px(self.vertices_mm, self.pose, NETWORK_PX)
 
 
 def fit_head(landmarks: NDArray[np.floating]) -> FittedHead:

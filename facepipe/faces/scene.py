@@ -34,6 +34,11 @@ BODY_SHARE = (0.15, 0.45, 0.25)
 """How much of the head's pitch, yaw and roll the shoulders follow."""
 
 
+def posed_px(points_mm: NDArray[np.float32], pose: Pose, size_px: int) -> NDArray[np.float32]:
+    """Points of the head's frame (V, 3), posed for a picture of 450 px, in the pixels of one of this size."""
+    return np.asarray(pose.apply(points_mm, SOURCE_PX) * (size_px / SOURCE_PX), np.float32)
+
+
 @dataclass(frozen=True, eq=False)
 class Shell:
     """One layer of hair: points (V, 3) in picture pixels and its triangles among the scene's vertices."""
@@ -128,7 +133,7 @@ def build_scene(
         masks.append(_plain_masks(len(held)))
 
     def project(model_points: NDArray[np.float32]) -> NDArray[np.float32]:
-        return (pose.apply(model_points, SOURCE_PX) * (size_px / SOURCE_PX)).astype(np.float32)
+        return posed_px(model_points, pose, size_px)
 
     shells = _shells(head, vertices_mm, outward, look, hair_layers, project)
     turn = (pose.rotation() * np.array([1, -1, 1])[:, None]).astype(np.float32)
