@@ -216,13 +216,17 @@ def test_blocks_depend_on_their_number_only_and_hold_each_face_in_every_view() -
     assert len({image.tobytes() for image in first.images}) == 4
 
 
-def test_blocks_show_faces_and_pictures_after_what_happened_to_them(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(("change", "other"), [("laugh", "reshape"), ("reshape", "laugh")])
+def test_blocks_show_faces_and_pictures_after_what_happened_to_them(
+    change: str, other: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Faces change with their volume, pictures without it."""
     recipe = Recipe(3, GEOMETRY, 32, faces=2, views=1)
+    monkeypatch.setattr(examples, other, lambda face, *_: face)
 
     def made(face: float, picture: int) -> Block:
         monkeypatch.setattr(
-            examples, "laugh", lambda f, *_: replace(f, vertices_mm=f.vertices_mm * np.float32(face))
+            examples, change, lambda f, *_: replace(f, vertices_mm=f.vertices_mm * np.float32(face))
         )
         monkeypatch.setattr(examples, "harden", lambda p, _: (p // picture).astype(np.uint8))
         return make_block(recipe, 0)
