@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 from facepipe.faces.factory import Face
 from facepipe.faces.framing import draw_pose
 from facepipe.faces.head import Head
+from facepipe.faces.ops import NumpyOps, smoothstep
 
 RESHAPED_SHARE = 0.65
 """How many faces are reshaped; the others keep the proportions of the head."""
@@ -73,7 +74,8 @@ def displacements(place: Points, rng: np.random.Generator) -> Points:
     moved += _eyes(place, rng)
     for _ in range(_BUMPS):
         moved += _bump(x, y, rng)
-    return np.asarray(moved * _smooth((z - _BEHIND_Z) / (_BEFORE_Z - _BEHIND_Z))[:, None], np.float32)
+    share = smoothstep(NumpyOps, z, _BEHIND_Z, _BEFORE_Z)
+    return np.asarray(moved * share[:, None], np.float32)
 
 
 def _nose(x: Points, y: Points, rng: np.random.Generator) -> Points:
@@ -98,7 +100,7 @@ def _mouth(x: Points, y: Points, rng: np.random.Generator) -> Points:
 
 def _chin(y: Points, rng: np.random.Generator) -> Points:
     """How far the chin comes forward."""
-    return np.asarray(rng.normal(2.0, 4.0) * _smooth((_LIP_Y + 8 - y) / (_LIP_Y + 8 - _CHIN_Y)), np.float32)
+    return np.asarray(rng.normal(2.0, 4.0) * smoothstep(NumpyOps, -y, -_LIP_Y - 8, -_CHIN_Y), np.float32)
 
 
 def _heights(y: Points, rng: np.random.Generator) -> Points:
@@ -130,9 +132,3 @@ def _bump(x: Points, y: Points, rng: np.random.Generator) -> Points:
         near = np.exp(-((x - side * beside) ** 2 + (y - height) ** 2) / (2 * size**2))
         moved += near[:, None] * np.array([side * sideways, up, forward], np.float32)
     return moved
-
-
-def _smooth(share: NDArray[np.floating]) -> Points:
-    """0 to 1 with neither edge nor corner."""
-    t = np.clip(share, 0, 1)
-    return np.asarray(t * t * (3 - 2 * t), np.float32)
