@@ -20,12 +20,12 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from facepipe.crop import FACE_PX, VRN_CROP_PX
 from facepipe.datasets.catalog import open_dataset
 from facepipe.detect import DETECTORS, Detection, Detector, face_crop, open_detector
-from facepipe.faces.background import background
-from facepipe.faces.factory import render, sample, vertices_px
-from facepipe.faces.head import load_head
+from facepipe.geometry.head import load_head
+from facepipe.imaging.crop import FACE_PX, VRN_CROP_PX
+from facepipe.lab.faces.background import background
+from facepipe.lab.faces.factory import render, sample, vertices_px
 
 SIZES_PX = (6, 8, 10, 12, 16, 24, 40, 80)
 LARGE_SIZES_PX = (160, 320, 640)

@@ -16,9 +16,9 @@ from pathlib import Path
 import numpy as np
 from detection import YAWS_DEG, Face, drawn, is_of, photos, place, side_px
 
-from facepipe.crop import FACE_PX, VRN_CROP_PX
 from facepipe.detect import face_crop, open_detector
 from facepipe.detect.framing import DOWN_SHARE, FACE_PER_BOX, POINTS_SHARE, down
+from facepipe.imaging.crop import FACE_PX, VRN_CROP_PX
 
 SIZES_PX = (12.0, 90.0)
 MAX_ROLL_DEG = 30.0

@@ -12,9 +12,9 @@ import time
 
 import cv2
 
-from facepipe.conventions import VolumeGeometry
-from facepipe.faces.factory import example, sample
-from facepipe.faces.synthesize import one_thread_each
+from facepipe.core.conventions import VolumeGeometry
+from facepipe.lab.faces.factory import example, sample
+from facepipe.lab.faces.synthesize import one_thread_each
 
 GEOMETRY = VolumeGeometry()
 WARM_UP = 3
@@ -46,7 +46,7 @@ def torch_faces_per_second(batches: int) -> float:
     """Faces per second of the batched path on a GPU, from drawn parameters to tensors."""
     import torch
 
-    from facepipe.faces.factory_torch import TorchFactory
+    from facepipe.lab.faces.factory_torch import TorchFactory
 
     factory = TorchFactory("cuda")
     faces = [sample(seed) for seed in range(BATCH)]

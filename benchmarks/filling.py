@@ -8,11 +8,11 @@ from numpy.typing import NDArray
 
 from benchmarks.material import fine_face
 from benchmarks.measure import Row, compare, require
-from facepipe.conventions import NETWORK_PX, VolumeGeometry
-from facepipe.filling import STUDY_PX, fill_columns
+from facepipe.core.conventions import NETWORK_PX, VolumeGeometry
+from facepipe.core.truth import Topology
+from facepipe.geometry.voxelisation import STUDY_PX, fill_columns
+from facepipe.geometry.voxelise import voxelise
 from facepipe.metrics.geometry import volume_iou
-from facepipe.truth import Topology
-from facepipe.voxelise import voxelise
 
 SLICES = 200
 MIN_IOU = 0.98

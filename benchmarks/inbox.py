@@ -19,9 +19,9 @@ import cv2
 import numpy as np
 import psutil
 
-from facepipe.faces.factory import render, sample
-from facepipe.faces.head import load_head
-from facepipe.faces.seeds import face_seed
+from facepipe.geometry.head import load_head
+from facepipe.lab.faces.factory import render, sample
+from facepipe.lab.faces.seeds import face_seed
 
 SIDE_PX = 96
 FACE_EVERY = 50

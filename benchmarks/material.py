@@ -9,13 +9,13 @@ import numpy as np
 import trimesh
 from numpy.typing import NDArray
 
-from facepipe import stages
-from facepipe.conventions import VolumeGeometry
-from facepipe.crop import Crop
+from facepipe.bench import stages
+from facepipe.core.conventions import VolumeGeometry
+from facepipe.core.truth import Topology, Truth
 from facepipe.datasets.catalog import open_dataset
-from facepipe.degrade import make_reference
-from facepipe.truth import Topology, Truth
-from facepipe.vrn.regressors import get_regressor
+from facepipe.imaging.crop import Crop
+from facepipe.imaging.degrade import make_reference
+from facepipe.models.vrn.regressors import get_regressor
 
 REGRESSOR = "vrn-compact"
 LOW_PX = 32
@@ -47,7 +47,7 @@ class Case:
 @lru_cache(maxsize=1)
 def case() -> Case:
     """The first face of the sample set."""
-    from facepipe.superres.methods import get_method
+    from facepipe.models.superres.methods import get_method
 
     dataset = open_dataset("sample", "auto")
     topology = dataset.topology()

@@ -12,8 +12,8 @@ from skimage.measure import marching_cubes
 
 from benchmarks.material import case
 from benchmarks.measure import Row, compare, require
-from facepipe.mesh import encode, photo_colours
-from facepipe.volume import SURFACE_LEVEL, SurfaceMesh, surface
+from facepipe.geometry.mesh import encode, photo_colours
+from facepipe.geometry.volume import SURFACE_LEVEL, SurfaceMesh, surface
 
 
 def usual_vertices(volume: NDArray[np.uint8]) -> tuple[NDArray[np.floating], NDArray[np.integer]]:

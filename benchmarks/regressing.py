@@ -20,7 +20,7 @@ import numpy as np
 
 from benchmarks.material import references
 from benchmarks.measure import Row, require
-from facepipe.vrn.backends import BACKENDS
+from facepipe.models.vrn.backends import BACKENDS
 
 RUNS = {"compact": 15, "hourglass-128": 3}
 TARGETS = {"openvino": 7.0, "torch-bf16": 4.0}
@@ -34,10 +34,10 @@ def child(arch: str, way: str, runs: int) -> dict:
     """CPU seconds of each run on one image, and the volume of the last."""
     import torch
 
-    from facepipe.vrn.architectures import trainable
-    from facepipe.vrn.networks import build_network
-    from facepipe.vrn.volumes import HourglassRegressor, to_input, to_occupancy
-    from facepipe.weights import WeightsInfo, save_weights
+    from facepipe.models.vrn.architectures import trainable
+    from facepipe.models.vrn.networks import build_network
+    from facepipe.models.vrn.run_hourglass import HourglassRegressor, to_input, to_occupancy
+    from facepipe.models.weights import WeightsInfo, save_weights
 
     torch.manual_seed(0)
     torch.set_num_threads(1)
@@ -59,7 +59,7 @@ def child(arch: str, way: str, runs: int) -> dict:
             tensors = {name: value.numpy() for name, value in network.state_dict().items()}
             file = save_weights(Path(folder, f"{arch}.safetensors"), tensors, info)
             if way == "openvino":
-                from facepipe.vrn.openvino import OpenVinoRegressor
+                from facepipe.models.vrn.openvino import OpenVinoRegressor
 
                 regressor = OpenVinoRegressor(file, kind.geometry)
             else:
@@ -76,7 +76,7 @@ def child(arch: str, way: str, runs: int) -> dict:
 
 def rows(rounds: int) -> list[Row]:
     """Both networks, every backend."""
-    from facepipe.cluster import WORKER_ENVIRONMENT
+    from facepipe.pipeline.cluster import WORKER_ENVIRONMENT
 
     found = []
     for arch, runs in RUNS.items():

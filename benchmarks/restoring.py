@@ -12,13 +12,13 @@ from PIL import Image
 
 from benchmarks.material import references
 from benchmarks.measure import Row, compare, require
-from facepipe.conventions import NETWORK_PX
-from facepipe.degrade import degrade
-from facepipe.images import read_image
-from facepipe.superres.espcn import Espcn
-from facepipe.superres.methods import get_method
-from facepipe.superres.resolver import network_from
-from facepipe.weights import find_weights
+from facepipe.core.conventions import NETWORK_PX
+from facepipe.imaging.degrade import degrade
+from facepipe.imaging.images import read_image
+from facepipe.models.superres.espcn import Espcn
+from facepipe.models.superres.methods import get_method
+from facepipe.models.superres.resolver import network_from
+from facepipe.models.weights import find_weights
 
 TARGETS = {2: 12.0, 4: 35.0}
 

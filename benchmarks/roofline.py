@@ -14,17 +14,17 @@ import torch
 from torch import nn
 
 from benchmarks.material import references
-from facepipe.conventions import NETWORK_PX
-from facepipe.inference import load_module
+from facepipe.core.conventions import NETWORK_PX
 from facepipe.metrics.geometry import volume_iou
-from facepipe.superres.compact import Compact
-from facepipe.superres.espcn import Espcn
-from facepipe.superres.methods import open_network
-from facepipe.vrn.architectures import trainable
-from facepipe.vrn.networks import build_network
-from facepipe.vrn.regressors import get_regressor
-from facepipe.vrn.volumes import to_input, to_occupancy
-from facepipe.weights import load_tensors
+from facepipe.models.inference import load_module
+from facepipe.models.superres.compact import Compact
+from facepipe.models.superres.espcn import Espcn
+from facepipe.models.superres.methods import open_network
+from facepipe.models.vrn.architectures import trainable
+from facepipe.models.vrn.networks import build_network
+from facepipe.models.vrn.regressors import get_regressor
+from facepipe.models.vrn.run_hourglass import to_input, to_occupancy
+from facepipe.models.weights import load_tensors
 
 RUNS = 9
 

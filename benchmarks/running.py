@@ -9,14 +9,14 @@ from tempfile import TemporaryDirectory
 import pyarrow.parquet as pq
 
 from benchmarks.measure import Row, require
-from facepipe import runner
-from facepipe.cluster import open_cluster
-from facepipe.config import BenchConfig, make_config
-from facepipe.engine import StageResult
-from facepipe.merging import accept
-from facepipe.plan import STAGES
-from facepipe.store import RunStore
-from facepipe.work import BenchJob
+from facepipe.bench import driver
+from facepipe.bench.config import BenchConfig, make_config
+from facepipe.bench.merge import accept
+from facepipe.bench.spec import STAGES
+from facepipe.bench.worker import BenchJob
+from facepipe.pipeline.cluster import open_cluster
+from facepipe.pipeline.executor import StageResult
+from facepipe.pipeline.store import RunStore
 
 WORKERS = 2
 SAMPLES = 64
@@ -64,24 +64,24 @@ def _config(out: Path, limit: int) -> BenchConfig:
 
 def _one_loop(config: BenchConfig) -> tuple[float, RunStore]:
     started = time.perf_counter()
-    store = runner.prepare(config)
-    spec = runner.load_spec(store)
+    store = driver.prepare(config)
+    spec = driver.load_spec(store)
     for unit in spec.units("ingest", spec.candidate_shards):
         BenchJob(spec).run(unit, {})
     accept(spec, store)
-    spec = runner.load_spec(store)
+    spec = driver.load_spec(store)
     for stage in STAGES[1:]:
         for unit in spec.units(stage, range(spec.n_shards)):
             BenchJob(spec).run(unit, {})
-    runner.finish(store)
+    driver.finish(store)
     return time.perf_counter() - started, store
 
 
 def _on_cluster(config: BenchConfig, address: str) -> tuple[float, list[StageResult], RunStore]:
     started = time.perf_counter()
-    store = runner.prepare(config)
-    results = [runner.run_ingest(store, address)]
-    for wave in runner.waves(store):
-        results += [runner.run_stage(store, stage, wave, address) for stage in STAGES[1:]]
-    runner.finish(store)
+    store = driver.prepare(config)
+    results = [driver.run_ingest(store, address)]
+    for wave in driver.waves(store):
+        results += [driver.run_stage(store, stage, wave, address) for stage in STAGES[1:]]
+    driver.finish(store)
     return time.perf_counter() - started, results, store

@@ -18,11 +18,11 @@ import cv2
 import numpy as np
 import psutil
 
-from facepipe import runner
-from facepipe.cluster import open_cluster
-from facepipe.config import make_config
-from facepipe.plan import STAGES
-from facepipe.store import RunStore
+from facepipe.bench import driver
+from facepipe.bench.config import make_config
+from facepipe.bench.spec import STAGES
+from facepipe.pipeline.cluster import open_cluster
+from facepipe.pipeline.store import RunStore
 
 SIDE_PX = 160
 WAVES = 20
@@ -54,16 +54,16 @@ def cpu_seconds() -> float:
 
 def waves_done(store: RunStore, address: str) -> Iterator[str]:
     """Do the waves one by one and say what each took."""
-    for number, wave in enumerate(runner.waves(store), 1):
+    for number, wave in enumerate(driver.waves(store), 1):
         started, busy, units, pure = time.perf_counter(), cpu_seconds(), 0, 0.0
         for stage in STAGES[1:]:
-            result = runner.run_stage(store, stage, wave, address)
+            result = driver.run_stage(store, stage, wave, address)
             units, pure = units + result.units, pure + result.seconds
         wall, busy = time.perf_counter() - started, cpu_seconds() - busy
-        driver, workers = memory_mb()
+        driver_mb, workers_mb = memory_mb()
         yield (
             f"| {number} | {units} | {1e3 * wall / units:.0f} | {1e3 * pure / units:.0f} "
-            f"| {1e3 * busy / units:.0f} | {driver:.0f} | {workers:.0f} |"
+            f"| {1e3 * busy / units:.0f} | {driver_mb:.0f} | {workers_mb:.0f} |"
         )
 
 
@@ -85,11 +85,11 @@ def main() -> None:
             "methods": "bilinear,bicubic,espcn-x4", "regressors": "none", "keep": "scores",
             "shard_size": options.shard_size,
         }  # fmt: skip
-        spec = runner.describe(make_config(config))
+        spec = driver.describe(make_config(config))
         config["disk_gb"] = spec.bytes_per_sample() * options.n / WAVES / 1e9
-        store = runner.prepare(make_config(config))
+        store = driver.prepare(make_config(config))
         with open_cluster("local", options.workers) as address:
-            ingested = runner.run_ingest(store, address)
+            ingested = driver.run_ingest(store, address)
             print(
                 f"{options.n} pictures listed and ingested in {time.perf_counter() - began:.0f} s, ", end=""
             )
@@ -101,7 +101,7 @@ def main() -> None:
                 if time.perf_counter() - began > 60 * options.minutes:
                     print("stopped: the time is over")
                     return
-        counts = runner.finish(store)
+        counts = driver.finish(store)
         print(
             f"{counts['scores']} scores of {counts['samples']} samples in {time.perf_counter() - began:.0f} s"
         )

@@ -9,11 +9,11 @@ from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 
 from benchmarks.material import case, fine_face
 from benchmarks.measure import Row, compare, require
+from facepipe.geometry.volume import surface
 from facepipe.metrics.faces import interocular_px, nme_pair
 from facepipe.metrics.geometry import volume_iou
 from facepipe.metrics.image import psnr_db, ssim
 from facepipe.metrics.surface import Surface
-from facepipe.volume import surface
 
 ICP_STEPS = 20
 TOLERANCE = 1e-9

@@ -10,11 +10,11 @@ import numpy as np
 import pyarrow.parquet as pq
 from PIL import Image, ImageDraw, ImageFont
 
-from facepipe.mesh import photo_colours, render
-from facepipe.plan import Condition
-from facepipe.runner import load_spec
-from facepipe.store import RunStore
-from facepipe.volume import surface
+from facepipe.bench.driver import load_spec
+from facepipe.bench.spec import Condition
+from facepipe.geometry.mesh import photo_colours, render
+from facepipe.geometry.volume import surface
+from facepipe.pipeline.store import RunStore
 
 TILE_PX = 150
 LABEL_PX = 22

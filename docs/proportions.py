@@ -16,17 +16,17 @@ from itertools import islice
 import numpy as np
 from numpy.typing import NDArray
 
-from facepipe.conventions import VolumeGeometry
-from facepipe.faces.attributes import YOUNG_AGE
-from facepipe.faces.factory import Face, example, sample
-from facepipe.faces.head import Head, load_head
-from facepipe.faces.seeds import face_seed
+from facepipe.core.conventions import VolumeGeometry
+from facepipe.geometry.head import Head, load_head
+from facepipe.geometry.head_attributes import YOUNG_AGE
+from facepipe.geometry.volume import front_depth
+from facepipe.lab.faces.factory import Face, example, sample
+from facepipe.lab.faces.seeds import face_seed
+from facepipe.lab.vrn.proportions import displacements, reshaped
 from facepipe.metrics.faces import depth_at
 from facepipe.metrics.geometry import volume_iou
 from facepipe.metrics.intervals import mean_of, text
-from facepipe.volume import front_depth
-from facepipe.vrn.proportions import displacements, reshaped
-from facepipe.vrn.regressors import open_regressor
+from facepipe.models.vrn.regressors import open_regressor
 
 PEOPLE = 1500
 YOUNGEST = YOUNG_AGE - 0.05

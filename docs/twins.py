@@ -17,19 +17,19 @@ from dataclasses import replace
 
 import numpy as np
 
-from facepipe.cli.measured_images import Images
-from facepipe.conventions import VolumeGeometry
-from facepipe.degrade import make_reference
-from facepipe.faces.factory import render, sample
-from facepipe.faces.head import load_head
-from facepipe.faces.seeds import face_seed
+from facepipe.bench.stages import truth_in_crop
+from facepipe.cli.evaluation_images import Images
+from facepipe.core.conventions import VolumeGeometry
+from facepipe.geometry.head import load_head
+from facepipe.geometry.voxelise import voxelise
+from facepipe.imaging.degrade import make_reference
+from facepipe.lab.faces.factory import render, sample
+from facepipe.lab.faces.seeds import face_seed
+from facepipe.lab.vrn.augment import Similarity
+from facepipe.lab.vrn.evaluate import Case, Figures, compare, fitted_head, summarise
 from facepipe.metrics.intervals import text
-from facepipe.stages import truth_in_crop
-from facepipe.voxelise import voxelise
-from facepipe.vrn.augment import Similarity
-from facepipe.vrn.base import VolumeRegressor
-from facepipe.vrn.evaluate import Case, Figures, compare, fitted_head, summarise
-from facepipe.vrn.regressors import open_regressor
+from facepipe.models.vrn.base import VolumeRegressor
+from facepipe.models.vrn.regressors import open_regressor
 
 SCALE_SPREAD, ANGLE_SPREAD_RAD, SHIFT_SPREAD_PX = 0.04, 0.06, 2.0
 """Standard deviations of log scale, angle and shift by which photographs are moved."""

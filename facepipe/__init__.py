@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from facepipe.compiling import find_cache
+from facepipe.core.numba_cache import find_cache
 
 __version__ = "0.1.0"
 

@@ -6,11 +6,11 @@ from pathlib import Path
 
 from prefect import flow
 
-from facepipe.archive import Archive
+from facepipe.core.config_model import validated
+from facepipe.models.vrn.backends import Backend
+from facepipe.surveil.archive import Archive
 from facepipe.surveil.config import SurveilConfig
-from facepipe.surveil.runner import check
-from facepipe.validation import validated
-from facepipe.vrn.backends import Backend
+from facepipe.surveil.driver import check
 from tasks.failures import explain_crash, explained_failures
 from tasks.surveillance import process, report
 

@@ -8,9 +8,9 @@ from typing import Literal
 
 from prefect import flow
 
-from facepipe.inference import open_device
-from facepipe.training.hardware import choose_device
-from facepipe.vrn.plan import plan_training
+from facepipe.lab.training.hardware import choose_device
+from facepipe.lab.vrn.regressor_plan import plan_training
+from facepipe.models.inference import open_device
 from tasks.failures import explain_crash, explained_failures
 from tasks.training import train_regressor
 

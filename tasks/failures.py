@@ -14,7 +14,7 @@ from prefect.client.orchestration import get_client
 from prefect.client.schemas.actions import ArtifactCreate
 from pydantic import BaseModel
 
-from facepipe.errors import FacepipeError
+from facepipe.core.errors import FacepipeError
 
 DESCRIPTION = "Why the run failed, and what to do"
 

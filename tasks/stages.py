@@ -17,11 +17,11 @@ from prefect.artifacts import (
     update_progress_artifact,
 )
 
-from facepipe import runner
-from facepipe.config import BenchConfig
+from facepipe.bench import driver
+from facepipe.bench.config import BenchConfig
+from facepipe.pipeline.store import RunStore
 from facepipe.report.page import write_report
 from facepipe.results import result_table_text
-from facepipe.store import RunStore
 
 SECONDS_BETWEEN_UPDATES = 2.0
 TABLE_WIDTH = 200
@@ -77,7 +77,7 @@ class Progress:
 @task
 def prepare(config: BenchConfig) -> RunStore:
     """Create the run's folder, or find the run to go on with."""
-    store = runner.prepare(config)
+    store = driver.prepare(config)
     get_run_logger().info("run folder %s", store.path)
     return store
 
@@ -85,11 +85,11 @@ def prepare(config: BenchConfig) -> RunStore:
 @task
 def verify(store: RunStore, address: str) -> None:
     """Compare what an interrupted run left with its checksums."""
-    if not runner.samples_to_verify(store):
+    if not driver.samples_to_verify(store):
         return
     with relayed_logs() as log:
-        progress = Progress("verify", runner.samples_to_verify(store))
-        result = runner.verify(store, address, progress)
+        progress = Progress("verify", driver.samples_to_verify(store))
+        result = driver.verify(store, address, progress)
         progress.publish(100.0)
         log.info("verify: %d shards, %.1f s of work", result.units, result.seconds)
 
@@ -98,16 +98,16 @@ def verify(store: RunStore, address: str) -> None:
 def ingest(store: RunStore, address: str) -> None:
     """Decode and check every image."""
     with relayed_logs() as log:
-        progress = Progress("ingest", runner.candidates_to_do(store))
-        result = runner.run_ingest(store, address, progress)
+        progress = Progress("ingest", driver.candidates_to_do(store))
+        result = driver.run_ingest(store, address, progress)
         progress.publish(100.0)
         log.info("ingest: %d images, %d rejected", result.samples, result.quarantined)
 
 
 def _stage(name: str, store: RunStore, wave: range, address: str) -> None:
     with relayed_logs() as log:
-        progress = Progress(name, runner.samples_to_do(store, name, wave))
-        result = runner.run_stage(store, name, wave, address, progress)
+        progress = Progress(name, driver.samples_to_do(store, name, wave))
+        result = driver.run_stage(store, name, wave, address, progress)
         progress.publish(100.0)
         log.info(
             "%s: %d units, %.1f s of work, at most %.0f MB in a worker",
@@ -145,7 +145,7 @@ def score(store: RunStore, wave: range, address: str) -> None:
 @task
 def compact(store: RunStore) -> dict[str, int]:
     """Merge the parts into the tables."""
-    counts = runner.finish(store)
+    counts = driver.finish(store)
     get_run_logger().info("%s", ", ".join(f"{count} {name}" for name, count in counts.items()))
     return counts
 

@@ -9,9 +9,9 @@ from contextlib import contextmanager
 from prefect import task
 from prefect.artifacts import create_markdown_artifact, create_progress_artifact, update_progress_artifact
 
-from facepipe.archive import Archive
+from facepipe.surveil.archive import Archive
 from facepipe.surveil.config import SurveilConfig
-from facepipe.surveil.runner import run
+from facepipe.surveil.driver import run
 from facepipe.surveil.summary import Summary
 from tasks.stages import SECONDS_BETWEEN_UPDATES, relayed_logs
 

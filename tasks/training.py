@@ -12,9 +12,9 @@ from prefect.artifacts import create_markdown_artifact, create_progress_artifact
 from tasks.stages import SECONDS_BETWEEN_UPDATES, relayed_logs
 
 if TYPE_CHECKING:
-    from facepipe.training.trainer import Row
-    from facepipe.vrn.plan import TrainingPlan
-    from facepipe.weights import WeightsFile
+    from facepipe.lab.training.trainer import Row
+    from facepipe.lab.vrn.regressor_plan import TrainingPlan
+    from facepipe.models.weights import WeightsFile
 
 
 @task
@@ -31,9 +31,9 @@ def train_regressor(
     """Train a regressor; progress, the loss curve's rows and the model card are shown while it runs."""
     import torch
 
-    from facepipe.training.hardware import hardware
-    from facepipe.vrn.session import train_weights
-    from facepipe.vrn.train import Setting
+    from facepipe.lab.training.hardware import hardware
+    from facepipe.lab.vrn.session import train_weights
+    from facepipe.lab.vrn.train import Setting
 
     torch.set_num_threads(threads)
     setting = Setting(

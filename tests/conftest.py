@@ -13,12 +13,12 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from facepipe.archive import Archive
+from facepipe.surveil.archive import Archive
 
 if TYPE_CHECKING:
     from prefect_server import Prefect
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parents[1]
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

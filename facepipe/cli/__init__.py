@@ -11,15 +11,15 @@ import sys
 import click
 
 from facepipe import __version__
-from facepipe.errors import FacepipeError, printable
-from facepipe.registry import did_you_mean
+from facepipe.core.errors import FacepipeError, printable
+from facepipe.core.names import did_you_mean
 
 COMMANDS = {
     "bench": ("facepipe.cli.bench:bench", "Run the benchmark: degrade, restore, regress, score."),
-    "reconstruct": ("facepipe.cli.look:reconstruct", "Turn photos into coloured meshes."),
+    "reconstruct": ("facepipe.cli.results:reconstruct", "Turn photos into coloured meshes."),
     "surveil": ("facepipe.cli.surveil:surveil", "Turn an inbox of images and videos into faces, each once."),
-    "query": ("facepipe.cli.look:query", "Ask the tables of a run or an archive a question in SQL."),
-    "report": ("facepipe.cli.look:report", "Write a run's report page."),
+    "query": ("facepipe.cli.results:query", "Ask the tables of a run or an archive a question in SQL."),
+    "report": ("facepipe.cli.results:report", "Write a run's report page."),
     "status": ("facepipe.cli.bench:status", "Say how far a run is, or what an archive holds."),
     "clean": ("facepipe.cli.bench:clean", "Delete a run's arrays and keep its tables."),
     "data": ("facepipe.cli.data:data", "Inspect data sets, synthesize faces."),

@@ -8,8 +8,8 @@ from typing import Any
 
 import click
 
+from facepipe.bench.config import BenchConfig
 from facepipe.cli.options import config_from, options_from
-from facepipe.config import BenchConfig
 
 
 @click.command()
@@ -22,12 +22,12 @@ def bench(config_file: Path | None, dry_run: bool, **options: Any) -> None:
     Options on the command line win over those of --config. The same command continues a run that was
     interrupted, and does only what is missing.
     """
-    from facepipe.cluster import check_cluster
+    from facepipe.pipeline.cluster import check_cluster
 
     config = config_from(BenchConfig, config_file, options)
     check_cluster(config.cluster, config.cluster_config)
     if dry_run:
-        from facepipe.estimate import estimate
+        from facepipe.bench.dry_run import estimate
 
         click.echo(estimate(config))
         return
@@ -35,29 +35,29 @@ def bench(config_file: Path | None, dry_run: bool, **options: Any) -> None:
 
 
 def _run(config: BenchConfig) -> None:
-    from facepipe import runner
-    from facepipe.cluster import open_cluster
-    from facepipe.plan import STAGES
-    from facepipe.progress import progress
-    from facepipe.store import RunStore
+    from facepipe.bench import driver
+    from facepipe.bench.spec import STAGES
+    from facepipe.core.progress import progress
+    from facepipe.pipeline.cluster import open_cluster
+    from facepipe.pipeline.store import RunStore
 
     where = (config.cluster, config.workers, config.cluster_config, config.worker_memory_gb)
     with RunStore(config.folder).lock():
-        store = runner.prepare(config)
-        if not runner.is_complete(store):
+        store = driver.prepare(config)
+        if not driver.is_complete(store):
             with open_cluster(*where) as address:
-                with progress("verify", runner.samples_to_verify(store)) as advance:
-                    runner.verify(store, address, _counting(advance))
-                with progress("ingest", runner.candidates_to_do(store)) as advance:
-                    runner.run_ingest(store, address, _counting(advance))
-                all_waves = runner.waves(store)
+                with progress("verify", driver.samples_to_verify(store)) as advance:
+                    driver.verify(store, address, _counting(advance))
+                with progress("ingest", driver.candidates_to_do(store)) as advance:
+                    driver.run_ingest(store, address, _counting(advance))
+                all_waves = driver.waves(store)
                 for number, wave in enumerate(all_waves, 1):
                     suffix = f" {number}/{len(all_waves)}" if len(all_waves) > 1 else ""
                     for stage in STAGES[1:]:
-                        total = runner.samples_to_do(store, stage, wave)
+                        total = driver.samples_to_do(store, stage, wave)
                         with progress(stage + suffix, total) as advance:
-                            runner.run_stage(store, stage, wave, address, _counting(advance))
-        counts = runner.finish(store)
+                            driver.run_stage(store, stage, wave, address, _counting(advance))
+        counts = driver.finish(store)
     _conclude(store.path, counts)
 
 
@@ -89,11 +89,11 @@ def status(run: Path, verify: bool) -> None:
     then makes that again, also where the run was complete. Of an archive, tables and volumes are compared;
     images and meshes have no checksum and need only be there.
     """
-    from facepipe import auditing, runner
-    from facepipe.archive import Archive
-    from facepipe.errors import FacepipeError
-    from facepipe.progress import progress
-    from facepipe.store import RunStore
+    from facepipe.bench import audit, driver
+    from facepipe.core.errors import FacepipeError
+    from facepipe.core.progress import progress
+    from facepipe.pipeline.store import RunStore
+    from facepipe.surveil.archive import Archive
 
     if Archive(run).exists():
         _status_of_archive(run, verify)
@@ -101,18 +101,18 @@ def status(run: Path, verify: bool) -> None:
     store = RunStore(run)
     facts = store.read_run()
     state = facts["status"]
-    if not runner.is_complete(store) and not store.is_in_use():
+    if not driver.is_complete(store) and not store.is_in_use():
         state = "interrupted; the command that started it goes on from here"
     click.echo(f"{run}: {state}, run {facts['run_id'] or '(no id before ingest)'}")
-    for stage, done, total in runner.progress_of(store):
+    for stage, done, total in driver.progress_of(store):
         peak = facts.get("peak_mb", {}).get(stage)
         memory = f", at most {peak} MB in a worker" if peak else ""
         click.echo(f"  {stage:<8} {done:>7} of {total} units{memory}")
     if not verify:
         return
     with store.lock():
-        with progress("verify", auditing.steps(store)) as advance:
-            damaged = auditing.audit(store, advance)
+        with progress("verify", audit.steps(store)) as advance:
+            damaged = audit.audit(store, advance)
         for what in damaged:
             click.echo(f"  damaged: {what}")
         if damaged:
@@ -123,10 +123,10 @@ def status(run: Path, verify: bool) -> None:
 
 
 def _status_of_archive(path: Path, verify: bool) -> None:
-    from facepipe.archive import Archive
-    from facepipe.errors import FacepipeError, RunConflictError
-    from facepipe.progress import progress
+    from facepipe.core.errors import FacepipeError, RunConflictError
+    from facepipe.core.progress import progress
     from facepipe.surveil import audit
+    from facepipe.surveil.archive import Archive
     from facepipe.surveil.state import describe
 
     archive = Archive(path)
@@ -153,9 +153,9 @@ def clean(run: Path) -> None:
 
     A run that is not complete starts its stages again.
     """
-    from facepipe.archive import Archive
-    from facepipe.errors import UsageError
-    from facepipe.store import RunStore
+    from facepipe.core.errors import UsageError
+    from facepipe.pipeline.store import RunStore
+    from facepipe.surveil.archive import Archive
 
     if Archive(run).exists():
         raise UsageError(

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import click
 
+from facepipe.core.errors import FacepipeError
+from facepipe.core.progress import progress
 from facepipe.datasets.catalog import KINDS, open_dataset
 from facepipe.datasets.inspection import as_text, inspect_dataset
-from facepipe.errors import FacepipeError
-from facepipe.progress import progress
 
 
 @click.command("inspect")

@@ -10,13 +10,13 @@ from pathlib import Path
 
 import click
 
-from facepipe.cli.describing import DESCRIBABLE
-from facepipe.cli.evaluate import evaluate
-from facepipe.cli.importing import import_weights
-from facepipe.cli.named import named_weights
-from facepipe.errors import WeightsError
-from facepipe.vrn.regressors import read_geometry
-from facepipe.weights import (
+from facepipe.cli.describe_weights import DESCRIBABLE
+from facepipe.cli.models_evaluate import evaluate
+from facepipe.cli.models_import import import_weights
+from facepipe.cli.weights_names import named_weights
+from facepipe.core.errors import WeightsError
+from facepipe.models.vrn.regressors import read_geometry
+from facepipe.models.weights import (
     broken_weights,
     list_text,
     list_weights,

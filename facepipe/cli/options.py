@@ -11,7 +11,7 @@ import click
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
-from facepipe.validation import read_config_file, validated
+from facepipe.core.config_model import read_config_file, validated
 
 M = TypeVar("M", bound=BaseModel)
 

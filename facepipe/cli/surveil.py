@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from facepipe.cli.options import config_from, options_from
-from facepipe.errors import UsageError
+from facepipe.core.errors import UsageError
 from facepipe.surveil.config import SurveilConfig
 
 
@@ -32,9 +32,9 @@ def surveil(config_file: Path | None, inbox: Path | None, **options: Any) -> Non
 
 
 def _run(config: SurveilConfig) -> None:
-    from facepipe.archive import Archive
-    from facepipe.progress import progress
-    from facepipe.surveil.runner import check, run
+    from facepipe.core.progress import progress
+    from facepipe.surveil.archive import Archive
+    from facepipe.surveil.driver import check, run
 
     check(config)
     archive = Archive(config.out)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from facepipe.progress import progress
+from facepipe.core.progress import progress
 
 
 @click.command("synthesize", short_help="Render faces with exact truth.")
@@ -22,7 +22,7 @@ def synthesize(count: int, seed: int, out: Path, workers: int | None) -> None:
     The same seed gives the same faces; more of them continue the series, and an interrupted command goes on
     where it stopped.
     """
-    from facepipe.faces.synthesize import synthesize as make
+    from facepipe.lab.faces.synthesize import synthesize as make
 
     with progress("faces", count) as advance:
         made = make(out, count, seed, workers, advance)

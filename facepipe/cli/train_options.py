@@ -7,8 +7,8 @@ from pathlib import Path
 
 import click
 
-from facepipe.errors import UsageError
-from facepipe.training.plan import Plan
+from facepipe.core.errors import UsageError
+from facepipe.lab.training.plan import Plan
 
 Decorator = Callable[[Callable], Callable]
 

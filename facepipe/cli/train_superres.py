@@ -17,15 +17,15 @@ from facepipe.cli.train_options import (
     place_options,
     say_files,
 )
-from facepipe.degrade import DEGRADATIONS
-from facepipe.errors import UsageError
-from facepipe.progress import share_progress
-from facepipe.superres.architectures import ARCHITECTURES, get_architecture
-from facepipe.superres.plan import SCALES, TrainingPlan
+from facepipe.core.errors import UsageError
+from facepipe.core.progress import share_progress
+from facepipe.imaging.degrade import DEGRADATIONS
+from facepipe.lab.superres.superres_plan import SCALES, TrainingPlan
+from facepipe.models.superres.architectures import ARCHITECTURES, get_architecture
 
 if TYPE_CHECKING:
-    from facepipe.superres.material import Image8, Material
-    from facepipe.training.trainer import Row
+    from facepipe.lab.superres.training_data import Image8, Material
+    from facepipe.lab.training.trainer import Row
 
 PRECISIONS = ("auto", "bf16", "fp32")
 
@@ -87,15 +87,13 @@ def superres(
     model card and the loss curve (NAME.history.parquet) land in --out; 'facepipe models import' makes them a
     method.
     """
-    import torch
-
-    from facepipe.inference import open_device
-    from facepipe.superres.material import load_material, read_folder
-    from facepipe.superres.methods import open_network
-    from facepipe.superres.session import train_weights
-    from facepipe.training.hardware import choose_device, hardware
-    from facepipe.training.starting import check_init
-    from facepipe.training.trainer import Setting
+    from facepipe.lab.superres.session import train_weights
+    from facepipe.lab.superres.training_data import load_material, read_folder
+    from facepipe.lab.training.hardware import choose_device, hardware, use_threads
+    from facepipe.lab.training.preflight import check_init
+    from facepipe.lab.training.trainer import Setting
+    from facepipe.models.inference import open_device
+    from facepipe.models.superres.methods import open_network
 
     initial = open_network(check_init(init)).file if init else None
     architecture = get_architecture(arch)
@@ -120,7 +118,7 @@ def superres(
     plan = replace(plan, material_sha256=material.sha256)
     photos = _unseen(material, [image for folder in evaluate for image in read_folder(folder)])
     sets = {f"photos not trained on ({', '.join(folder.name for folder in evaluate)})": photos}
-    torch.set_num_threads(threads)
+    use_threads(threads)
     described = {
         "command": _command(
             plan, initial.info.name if initial else None, photographs is not None, faces is not None

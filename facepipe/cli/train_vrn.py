@@ -18,13 +18,13 @@ from facepipe.cli.train_options import (
     place_options,
     say_files,
 )
-from facepipe.progress import share_progress
-from facepipe.vrn.architectures import TRAINABLE
-from facepipe.weights import sparkline
+from facepipe.core.progress import share_progress
+from facepipe.models.vrn.architectures import TRAINABLE
+from facepipe.models.weights import sparkline
 
 if TYPE_CHECKING:
-    from facepipe.training.trainer import Row
-    from facepipe.vrn.plan import Precision, TrainingPlan
+    from facepipe.lab.training.trainer import Row
+    from facepipe.lab.vrn.regressor_plan import Precision, TrainingPlan
 
 PRECISIONS = ("bf16", "fp32")
 
@@ -84,14 +84,12 @@ def vrn(
     On several GPUs: torchrun --nproc-per-node N --no-python facepipe train vrn ..., where each process
     takes batches of its own.
     """
-    import torch
-
-    from facepipe.inference import open_device
-    from facepipe.training.hardware import choose_device, hardware
-    from facepipe.vrn.plan import plan_training
-    from facepipe.vrn.ranks import join_ranks
-    from facepipe.vrn.session import train_weights
-    from facepipe.vrn.train import Setting
+    from facepipe.lab.training.hardware import choose_device, hardware, use_threads
+    from facepipe.lab.vrn.ranks import join_ranks
+    from facepipe.lab.vrn.regressor_plan import plan_training
+    from facepipe.lab.vrn.session import train_weights
+    from facepipe.lab.vrn.train import Setting
+    from facepipe.models.inference import open_device
 
     plan, initial = plan_training(
         name=name,
@@ -109,7 +107,7 @@ def vrn(
     device = choose_device(device)
     open_device(device)
     make_folder(out)
-    torch.set_num_threads(threads)
+    use_threads(threads)
     with join_ranks(device) as (ranks, own_device):
         plan = replace(plan, ranks=ranks.count)
         setting = Setting(

@@ -16,11 +16,11 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from facepipe.core.errors import SampleError, UsageError
 from facepipe.datasets.facepart import face_part
 from facepipe.datasets.files import file_sha256
 from facepipe.datasets.matfile import Arrays, read_mat
-from facepipe.errors import SampleError, UsageError
-from facepipe.faces.morphable import MorphableModel
+from facepipe.geometry.morphable import MorphableModel
 
 MAX_MODEL_BYTES = 2 << 30
 
@@ -61,7 +61,7 @@ class ModelFiles:
 
 def models_folder() -> Path:
     """Where models are looked for unless another place is named."""
-    from facepipe.weights import imported_folder
+    from facepipe.models.weights import imported_folder
 
     return imported_folder().parent / "models"
 

@@ -5,20 +5,20 @@ from __future__ import annotations
 from collections.abc import Callable, Collection
 from pathlib import Path
 
+from facepipe.core.errors import UsageError
+from facepipe.core.names import unknown
 from facepipe.datasets.aflw2000 import Aflw2000, find_aflw2000
-from facepipe.datasets.base import Dataset
 from facepipe.datasets.basel import find_model
+from facepipe.datasets.dataset import Dataset
 from facepipe.datasets.files import FileTree
 from facepipe.datasets.filters import FilteredDataset
 from facepipe.datasets.pairs import DEEPEST, Pairs
 from facepipe.datasets.photos import PhotosDataset
 from facepipe.datasets.split import SPLITS, Split
 from facepipe.datasets.synthetic import find_synthesized, open_synthesized
+from facepipe.datasets.synthetic_marker import MARKER_FILE
 from facepipe.datasets.w300_3d import W300In3D, find_300w_3d
 from facepipe.datasets.w300lp import W300LP, find_300w_lp
-from facepipe.errors import UsageError
-from facepipe.faces.marker import MARKER_FILE
-from facepipe.registry import unknown
 
 SAMPLE_NAME = "sample"
 

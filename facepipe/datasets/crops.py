@@ -7,11 +7,11 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
-from facepipe.crop import FACE_PX, VRN_CROP_PX, Crop, full_crop
-from facepipe.datasets.base import Sample
+from facepipe.core.errors import SampleError
+from facepipe.core.names import unknown
+from facepipe.datasets.dataset import Sample
 from facepipe.detect import face_crop, main_face, open_detector
-from facepipe.errors import SampleError
-from facepipe.registry import unknown
+from facepipe.imaging.crop import FACE_PX, VRN_CROP_PX, Crop, full_crop
 
 CROP_MODES = ("full", "face", "landmarks")
 

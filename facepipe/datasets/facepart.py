@@ -10,7 +10,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from facepipe.faces.morphable import MorphableModel
+from facepipe.geometry.morphable import MorphableModel
 
 FOREHEAD = 0.6
 """Height of the part above the brows, in heights of brows above the chin."""

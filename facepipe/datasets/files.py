@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path, PurePosixPath
 
-from facepipe.errors import EnvironmentTroubleError, SampleError, UsageError
-from facepipe.images import MAX_FILE_BYTES
+from facepipe.core.errors import EnvironmentTroubleError, SampleError, UsageError
+from facepipe.imaging.images import MAX_FILE_BYTES
 
 PHOTO_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff"})
 

@@ -6,10 +6,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
-from facepipe.datasets.base import Dataset, Sample, SampleRef, Topology, TruthSource
+from facepipe.core.errors import SampleError, UsageError
+from facepipe.core.names import unknown
+from facepipe.datasets.dataset import Dataset, Sample, SampleRef, Topology, TruthSource
 from facepipe.datasets.split import Split, split_of
-from facepipe.errors import SampleError, UsageError
-from facepipe.registry import unknown
 
 
 @runtime_checkable

@@ -12,15 +12,15 @@ from typing import ClassVar, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from facepipe.datasets.base import Sample, SampleRef, Topology, Truth, TruthSource
+from facepipe.core.errors import SampleError, UsageError
 from facepipe.datasets.basel import notice
+from facepipe.datasets.dataset import Sample, SampleRef, Topology, Truth, TruthSource
 from facepipe.datasets.files import FileTree, is_photo, stem
 from facepipe.datasets.matfile import Arrays, read_mat
 from facepipe.datasets.parameters import FaceParameters, check_landmarks, read_pose
 from facepipe.datasets.photos import refuse_twin
-from facepipe.errors import SampleError, UsageError
-from facepipe.faces.morphable import MorphableModel, Pose
-from facepipe.images import decode_image
+from facepipe.geometry.morphable import MorphableModel, Pose
+from facepipe.imaging.images import decode_image
 
 PUBLISHED_SIZE_PX = 450
 """Side of every image of 300W-LP, 300W-3D and AFLW2000-3D, to which their .mat files refer."""
@@ -79,7 +79,7 @@ class FittedDataset:
 
         Raises:
             SampleError: duplicate-id, missing-mat, image-size-mismatch, landmarks-outside, or a reason of
-                `facepipe.images.decode_image`, `matfile.read_mat` and `parameters`.
+                `facepipe.imaging.images.decode_image`, `matfile.read_mat` and `parameters`.
         """
         refuse_twin(self.tree, ref)
         arrays = self.mat(ref)

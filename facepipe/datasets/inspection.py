@@ -7,10 +7,10 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 
-from facepipe.datasets.base import Dataset, Sample, SampleRef
+from facepipe.core.errors import SampleError, printable
+from facepipe.datasets.dataset import Dataset, Sample, SampleRef
 from facepipe.datasets.fitted import FittedDataset
 from facepipe.datasets.split import SPLITS, split_of
-from facepipe.errors import SampleError, printable
 
 YAW_BINS_DEG = ((0, 30), (30, 60), (60, 90))
 

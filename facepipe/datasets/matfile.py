@@ -18,7 +18,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from facepipe.errors import SampleError
+from facepipe.core.errors import SampleError
 
 MAX_SAMPLE_MAT_BYTES = 64 * 1024 * 1024
 """Most bytes that the variables of one sample's file may take, inflated."""

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from facepipe.errors import SampleError
-from facepipe.faces.morphable import Pose
+from facepipe.core.errors import SampleError
+from facepipe.geometry.morphable import Pose
 
 N_LANDMARKS = 68
 

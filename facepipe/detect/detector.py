@@ -11,12 +11,12 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from facepipe.core.names import unknown
 from facepipe.detect.centerface import Candidates, CenterFace, find_file, joined
 from facepipe.detect.detection import Detection
 from facepipe.detect.framing import DOWN_SHARE, FACE_PER_BOX, POINTS_SHARE
-from facepipe.detect.suppress import suppress
+from facepipe.detect.non_maximum import suppress
 from facepipe.detect.views import Look, look_at
-from facepipe.registry import unknown
 
 DEFAULT_DETECTOR = "centerface"
 

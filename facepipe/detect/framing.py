@@ -12,8 +12,8 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
-from facepipe.crop import FACE_PX, VRN_CROP_PX, Crop
 from facepipe.detect.detection import Detection
+from facepipe.imaging.crop import FACE_PX, VRN_CROP_PX, Crop
 
 FACE_PER_BOX = 0.913
 """Side of the landmarks' box over that of the detector's, each the square root of its area."""

@@ -14,7 +14,7 @@ class Metric:
     """What a column of the scores means.
 
     Attributes:
-        name: the column, one of `facepipe.schema.METRIC_COLUMNS`.
+        name: the column, one of `facepipe.core.schema.METRIC_COLUMNS`.
         title: how a plot or a table calls it.
         unit: 'dB', 'px' (reference pixels), 'deg', or '' for a ratio.
         low, high: the range of possible values; None where there is no bound.

@@ -8,12 +8,12 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from facepipe.conventions import VolumeGeometry
-from facepipe.loops import count_inside
+from facepipe.core.conventions import VolumeGeometry
+from facepipe.core.truth import Topology, Truth
+from facepipe.geometry.kernels import count_inside
+from facepipe.geometry.volume import front_depth, surface
 from facepipe.metrics.faces import compare_surfaces, interocular_px, landmark_depth_nme, nme_pair, visible
 from facepipe.metrics.surface import Surface, SurfacePoints
-from facepipe.truth import Topology, Truth
-from facepipe.volume import front_depth, surface
 
 
 def volume_iou(a: NDArray[np.uint8], b: NDArray[np.uint8]) -> float:

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
-from facepipe.volume import vertex_normals
+from facepipe.geometry.volume import vertex_normals
 
 
 @dataclass(frozen=True, eq=False)

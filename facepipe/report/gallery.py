@@ -11,14 +11,14 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from facepipe.conventions import VolumeGeometry
-from facepipe.errors import SampleError
+from facepipe.bench.spec import Condition, truth_volume_name
+from facepipe.core.conventions import VolumeGeometry
+from facepipe.core.errors import SampleError
+from facepipe.geometry.volume import SurfaceMesh, front_depth
 from facepipe.metrics.catalogue import Metric
-from facepipe.plan import Condition, truth_volume_name
+from facepipe.pipeline.store import RunStore
 from facepipe.report.meshes import light_mesh
 from facepipe.results import read_run_table
-from facepipe.store import RunStore
-from facepipe.volume import SurfaceMesh, front_depth
 
 N_FACES = 3
 MOST_CELLS = 90

@@ -14,8 +14,8 @@ from typing import TypedDict
 import numpy as np
 from numpy.typing import NDArray
 
-from facepipe.conventions import NETWORK_PX, VolumeGeometry
-from facepipe.volume import SurfaceMesh, coarsen, display_surface
+from facepipe.core.conventions import NETWORK_PX, VolumeGeometry
+from facepipe.geometry.volume import SurfaceMesh, coarsen, display_surface
 
 STEPS_PER_PX = 32
 Z_OFFSET_PX = NETWORK_PX / 2

@@ -17,9 +17,11 @@ import jinja2
 import pyarrow as pa
 from markupsafe import Markup
 
-from facepipe.completion import COMPLETE, DAMAGED, count_quarantined
-from facepipe.files import write_atomically
+from facepipe.bench.completeness import COMPLETE, DAMAGED, count_quarantined
+from facepipe.core.files import write_atomically
+from facepipe.core.schema import FAILURES
 from facepipe.metrics.catalogue import METRICS, Metric
+from facepipe.pipeline.store import RunStore
 from facepipe.report.answer import Verdict, deciding_metric, headline, verdicts
 from facepipe.report.gallery import Face, read_gallery
 from facepipe.report.panels import GalleryView, build_gallery, viewer_json, write_meshes
@@ -28,8 +30,6 @@ from facepipe.report.plots import ChartGroup, chart_groups
 from facepipe.report.style import MethodStyle, method_styles, number
 from facepipe.report.tables import ResultSection, StratumTable, result_sections, stratum_tables
 from facepipe.results import ConditionSummary, aggregate, open_store, read_run_table, read_scores
-from facepipe.schema import FAILURES
-from facepipe.store import RunStore
 
 logger = logging.getLogger("facepipe")
 

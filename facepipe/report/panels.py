@@ -11,8 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from facepipe.files import write_atomically
-from facepipe.mesh import encode, photo_colours
+from facepipe.core.files import write_atomically
+from facepipe.geometry.mesh import encode, photo_colours
 from facepipe.metrics.catalogue import METRICS
 from facepipe.report.gallery import Cell, Face
 from facepipe.report.meshes import STEPS_PER_PX, Z_OFFSET_PX, pack

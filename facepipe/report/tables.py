@@ -9,11 +9,11 @@ from itertools import groupby
 
 import pyarrow as pa
 
+from facepipe.core.schema import METRIC_COLUMNS
 from facepipe.metrics.catalogue import METRICS, Metric
 from facepipe.report.answer import Verdict
 from facepipe.report.style import MethodStyle, number
 from facepipe.results import ConditionSummary, Estimate, aggregate, strata
-from facepipe.schema import METRIC_COLUMNS
 
 _STRATA = {"yaw": "head pose", "skin_tone": "skin tone", "subset": "subset"}
 

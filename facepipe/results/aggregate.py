@@ -9,12 +9,12 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from facepipe.errors import UsageError
-from facepipe.plan import Condition
-from facepipe.registry import unknown
+from facepipe.bench.spec import Condition
+from facepipe.core.errors import UsageError
+from facepipe.core.names import unknown
+from facepipe.core.schema import CONDITION_COLUMNS, METRIC_COLUMNS
 from facepipe.results.bootstrap import N_RESAMPLES, Estimate, estimate_means
 from facepipe.results.columns import floats
-from facepipe.schema import CONDITION_COLUMNS, METRIC_COLUMNS
 
 _BASELINES = ("bilinear", "bicubic", "nearest")
 
@@ -61,7 +61,7 @@ def aggregate(
     """Mean and 95 % interval of each metric in each condition.
 
     Args:
-        scores: rows as `facepipe.schema.SCORES`; may hold several runs.
+        scores: rows as `facepipe.core.schema.SCORES`; may hold several runs.
         metrics: columns to average.
         n_resamples: number of bootstrap resamples.
         seed: of the resamples; the same table and seed give the same intervals.
@@ -88,7 +88,7 @@ def differences(
     """Paired differences of every method to a baseline method at the same degradation, size, regressor.
 
     Args:
-        scores: rows as `facepipe.schema.SCORES`.
+        scores: rows as `facepipe.core.schema.SCORES`.
         baseline: the method that is subtracted.
         metrics: columns to compare.
         n_resamples, seed: as `aggregate`.

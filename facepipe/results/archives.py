@@ -10,9 +10,9 @@ import duckdb
 import pyarrow as pa
 import pyarrow.dataset as ds
 
-from facepipe.archive import Archive
-from facepipe.errors import UsageError
-from facepipe.schema import FACES, STAGES
+from facepipe.core.errors import UsageError
+from facepipe.core.schema import FACES, STAGES
+from facepipe.surveil.archive import Archive
 
 _log = logging.getLogger(__name__)
 

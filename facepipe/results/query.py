@@ -13,8 +13,8 @@ from typing import Any
 import duckdb
 import pyarrow as pa
 
-from facepipe.archive import Archive
-from facepipe.errors import FacepipeError, UsageError, printable
+from facepipe.core.errors import FacepipeError, UsageError, printable
+from facepipe.core.schema import FAILURES, SAMPLES, SCORES
 from facepipe.results.archives import changes_of, find_archives, register_archives
 from facepipe.results.runs import (
     FoundRun,
@@ -24,7 +24,7 @@ from facepipe.results.runs import (
     read_run_table,
     subfolders,
 )
-from facepipe.schema import FAILURES, SAMPLES, SCORES
+from facepipe.surveil.archive import Archive
 
 RUNS = pa.schema(
     [

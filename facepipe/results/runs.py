@@ -10,10 +10,10 @@ from typing import Any
 
 import pyarrow as pa
 
-from facepipe.errors import FacepipeError, UsageError
-from facepipe.schema import SCORES
-from facepipe.store import RunStore
-from facepipe.tables import read_table
+from facepipe.core.errors import FacepipeError, UsageError
+from facepipe.core.schema import SCORES
+from facepipe.core.tables import read_table
+from facepipe.pipeline.store import RunStore
 
 _log = logging.getLogger(__name__)
 

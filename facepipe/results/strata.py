@@ -8,7 +8,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from facepipe.registry import unknown
+from facepipe.core.names import unknown
 from facepipe.results.columns import floats
 
 _YAW_EDGES_DEG = (30.0, 60.0)
@@ -19,7 +19,7 @@ def strata(scores: pa.Table, by: str) -> dict[str, pa.Table]:
     """Split a table into parts that are aggregated on their own.
 
     Args:
-        scores: rows as `facepipe.schema.SCORES`.
+        scores: rows as `facepipe.core.schema.SCORES`.
         by: ``subset``; ``yaw`` (|yaw| below 30, 30 to 60, above 60 degrees, the bins of Large Pose
             evaluations on AFLW2000-3D); or ``skin_tone`` (thirds from lightest to darkest).
 

@@ -6,9 +6,9 @@ from collections.abc import Callable, Iterator
 
 import pyarrow as pa
 
-from facepipe.archive import Archive, read_part
-from facepipe.errors import FacepipeError
-from facepipe.volumefile import read_volume
+from facepipe.core.errors import FacepipeError
+from facepipe.surveil.archive import Archive, read_part
+from facepipe.surveil.volume_file import read_volume
 
 
 def steps(archive: Archive) -> int:

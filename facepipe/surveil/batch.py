@@ -12,15 +12,17 @@ from typing import Any
 
 import pyarrow as pa
 
-from facepipe.archive import Archive, delete_folder
-from facepipe.engine import Engine
+from facepipe.core.tables import read_table, write_tables
+from facepipe.pipeline.executor import Engine
+from facepipe.surveil.archive import Archive, delete_folder
+from facepipe.surveil.batch_folder import BatchFolder
 from facepipe.surveil.config import SurveilConfig
-from facepipe.surveil.folder import BatchFolder
 from facepipe.surveil.inbox import InboxFile
-from facepipe.surveil.job import SurveilJob
 from facepipe.surveil.ledger import Ledger
-from facepipe.surveil.mending import mend
-from facepipe.surveil.plan import (
+from facepipe.surveil.publish import write_rows
+from facepipe.surveil.repair import mend
+from facepipe.surveil.rules import Rules
+from facepipe.surveil.spec import (
     ITEMS,
     LISTED,
     LOOK_WAVE,
@@ -28,11 +30,9 @@ from facepipe.surveil.plan import (
     SurveilUnit,
     make_items,
 )
-from facepipe.surveil.publish import write_rows
-from facepipe.surveil.rules import Rules
 from facepipe.surveil.summary import Summary
-from facepipe.tablechange import TableChange
-from facepipe.tables import read_table, write_tables
+from facepipe.surveil.table_change import TableChange
+from facepipe.surveil.worker import SurveilJob
 
 logger = logging.getLogger("facepipe")
 

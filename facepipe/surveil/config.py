@@ -7,9 +7,9 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
-from facepipe.config import MAX_TIMEOUT_S
-from facepipe.images import MAX_PIXELS
-from facepipe.vrn.backends import Backend
+from facepipe.bench.config import MAX_TIMEOUT_S
+from facepipe.imaging.images import MAX_PIXELS
+from facepipe.models.vrn.backends import Backend
 
 
 class SurveilConfig(BaseModel):

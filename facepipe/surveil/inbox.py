@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from facepipe.errors import EnvironmentTroubleError, UsageError
+from facepipe.core.errors import EnvironmentTroubleError, UsageError
 
 IMAGES = (".jpg", ".jpeg", ".png", ".webp", ".tif", ".tiff")
 VIDEOS = (".mp4", ".avi", ".mkv")

@@ -8,11 +8,11 @@ from collections.abc import Iterator
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from facepipe.archive import Archive, read_part
-from facepipe.engine import TIMED_OUT, WORKER_DIED
-from facepipe.surveil.blame import UNEXPECTED
-from facepipe.surveil.digests import DigestSet
+from facepipe.pipeline.executor import TIMED_OUT, WORKER_DIED
+from facepipe.surveil.archive import Archive, read_part
+from facepipe.surveil.digest_set import DigestSet
 from facepipe.surveil.inbox import InboxFile
+from facepipe.surveil.quarantine import UNEXPECTED
 from facepipe.surveil.rules import Rules
 
 MAYBE_NOT_ITS_FAULT = (WORKER_DIED, TIMED_OUT, UNEXPECTED)

@@ -10,15 +10,15 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from facepipe.archive import Archive, read_part
-from facepipe.schema import FACES, FILES, STAGES
-from facepipe.surveil.faces import EXPORTED
-from facepipe.surveil.folder import BatchFolder
-from facepipe.surveil.job import SurveilJob
-from facepipe.surveil.looking import CHANGED
-from facepipe.surveil.plan import SurveilUnit
-from facepipe.tablechange import TableChange
-from facepipe.tables import write_tables
+from facepipe.core.schema import FACES, FILES, STAGES
+from facepipe.core.tables import write_tables
+from facepipe.surveil.archive import Archive, read_part
+from facepipe.surveil.batch_folder import BatchFolder
+from facepipe.surveil.face_stages import EXPORTED
+from facepipe.surveil.look_stage import CHANGED
+from facepipe.surveil.spec import SurveilUnit
+from facepipe.surveil.table_change import TableChange
+from facepipe.surveil.worker import SurveilJob
 
 SMALL_ROWS = 1_000_000
 """Parts with fewer rows are merged with their neighbours at the end of a run."""

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from facepipe.conventions import VolumeGeometry
-from facepipe.volume import SurfaceMesh
+from facepipe.core.conventions import VolumeGeometry
+from facepipe.geometry.volume import SurfaceMesh
 
 LOWEST, HIGHEST = 0.1, 0.9
 """The occupancies between which a voxel belongs to the layer around the surface."""

@@ -10,10 +10,10 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from facepipe.archive import Archive, delete_folder, read_part
-from facepipe.schema import FACES
+from facepipe.core.schema import FACES
+from facepipe.surveil.archive import Archive, delete_folder, read_part
 from facepipe.surveil.publish import PATHS
-from facepipe.tablechange import TableChange
+from facepipe.surveil.table_change import TableChange
 
 logger = logging.getLogger("facepipe")
 

@@ -10,15 +10,15 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from facepipe.conventions import NETWORK_PX
+from facepipe.bench.identity import digest
+from facepipe.core.conventions import NETWORK_PX
+from facepipe.core.errors import UsageError
 from facepipe.detect import Detector, open_detector
-from facepipe.errors import UsageError
-from facepipe.identity import digest
-from facepipe.superres.methods import get_method, resolve_methods
+from facepipe.imaging.video import FrameRule
+from facepipe.models.superres.methods import get_method, resolve_methods
+from facepipe.models.vrn.backends import Backend, check_backend
+from facepipe.models.vrn.regressors import get_regressor
 from facepipe.surveil.config import SurveilConfig
-from facepipe.surveil.video import FrameRule
-from facepipe.vrn.backends import Backend, check_backend
-from facepipe.vrn.regressors import get_regressor
 
 REVISION = 1
 """Of the code between decoding and the table: raised whenever rows may change."""

@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path
 
-from facepipe.archive import Archive, ArchiveFacts, read_part
-from facepipe.errors import FacepipeError
+from facepipe.core.errors import FacepipeError
+from facepipe.surveil.archive import Archive, ArchiveFacts, read_part
 
 GB = 1e9
 

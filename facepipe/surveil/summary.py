@@ -8,8 +8,8 @@ from typing import Any
 
 import pyarrow as pa
 
-from facepipe.engine import StageResult
-from facepipe.schema import STAGES
+from facepipe.core.schema import STAGES
+from facepipe.pipeline.executor import StageResult
 from facepipe.surveil.inbox import Listing
 
 UNITS_OF = {"look": "files", "detect": "frames", "restore": "faces", "regress": "faces", "export": "faces"}

@@ -1,0 +1,1 @@
+"""The benchmark: its configuration, its stages, and the run that brings them to an end."""

@@ -1,0 +1,250 @@
+"""Creating a run's folder, and finding it again."""
+
+from __future__ import annotations
+
+import logging
+import platform
+from dataclasses import asdict, replace
+from datetime import UTC, datetime
+from functools import lru_cache
+from importlib.metadata import version as installed_version
+from typing import Any
+
+import pyarrow as pa
+
+from facepipe import __version__
+from facepipe.bench.completeness import COMPLETE, DAMAGED, RUNNING, damaged_tables, unpack_claims
+from facepipe.bench.config import BenchConfig, make_config
+from facepipe.bench.identity import check_same, identity_of
+from facepipe.bench.spec import RunSpec
+from facepipe.core.errors import RunConflictError, UsageError
+from facepipe.core.files import file_digest
+from facepipe.core.tables import write_table
+from facepipe.datasets.catalog import open_dataset
+from facepipe.datasets.dataset import SampleRef
+from facepipe.metrics import alignment
+from facepipe.models.superres.methods import resolve_methods
+from facepipe.models.vrn.backends import PACKAGES, check_backend
+from facepipe.models.vrn.regressors import get_regressor, resolve_regressors
+from facepipe.pipeline.store import RunStore
+
+logger = logging.getLogger("facepipe")
+
+RECORDED_VERSIONS = (
+    "numpy",
+    "onnxruntime",
+    "torch",
+    "opencv-python-headless",
+    "pillow",
+    "scikit-image",
+    "zarr",
+    "pyarrow",
+    "dask",
+    "prefect",
+)
+
+REFS = pa.schema(
+    [
+        ("sample_id", pa.string()),
+        ("subset", pa.string()),
+        ("source_path", pa.string()),
+        ("size_bytes", pa.int64()),
+    ]
+)
+
+HOW_FIELDS = ("cluster", "workers", "keep", "disk_gb", "unit_timeout_s", "worker_memory_gb")
+"""What a later command may say otherwise: the run goes on as it says."""
+
+_FACTS = {
+    "status": str,
+    "run_id": str,
+    "config": dict,
+    "identity": dict,
+    "methods": list,
+    "regressors": list,
+    "counts": dict,
+}
+
+
+def prepare(config: BenchConfig) -> RunStore:
+    """Create a run's folder, or find the run that this configuration began there.
+
+    A complete run of which a table is damaged or missing, or whose arrays were dropped and are asked for
+    now, goes on: what its arrays claim is known, and only what is missing is done.
+
+    Raises:
+        UsageError: a name is unknown, the data set is missing or empty.
+        RunConflictError: the folder holds a run of another configuration, data set or version.
+        FacepipeError: the run's run.json is damaged.
+    """
+    store = RunStore(config.folder)
+    if config.folder.exists() and not config.folder.is_dir():
+        raise UsageError(f"--out {config.folder}: is a file, a folder is needed")
+    spec, refs, identity = _resolve(config)
+    if store.exists():
+        check_same(store.path, read_facts(store)["identity"], identity)
+        store.sweep_temporary()
+        _reopen(store, config, refs)
+        return store
+    if config.folder.is_dir() and any(path.name != ".lock" for path in config.folder.iterdir()):
+        raise RunConflictError(f"--out {config.folder}: the folder is not empty and holds no run")
+    source = spec.dataset.truth_source()
+    if source.notice:
+        logger.info("%s: %s", spec.dataset.name, source.notice)
+    _write_candidates(store, refs)
+    store.write_run(
+        {
+            "status": RUNNING,
+            "created": now(),
+            "run_id": "",
+            "facepipe": __version__,
+            "config": config.model_dump(mode="json"),
+            "identity": identity,
+            "dataset": spec.dataset.name,
+            "truth": source.description,
+            "alignment": alignment.described(),
+            "methods": list(spec.methods),
+            "regressors": list(spec.regressors),
+            "counts": {"candidates": len(refs)},
+            "versions": {"python": platform.python_version()}
+            | {name: installed_version(name) for name in (*RECORDED_VERSIONS, PACKAGES[spec.backend])},
+            "machine": platform.machine(),
+        }
+    )
+    return store
+
+
+def describe(config: BenchConfig) -> RunSpec:
+    """Resolve a configuration without creating anything; candidates count as samples.
+
+    Raises:
+        UsageError, RunConflictError: as `prepare` would.
+    """
+    spec, refs, identity = _resolve(config)
+    if config.out is not None and (store := RunStore(config.out)).exists():
+        check_same(store.path, read_facts(store)["identity"], identity)
+    return replace(spec, n_samples=len(refs))
+
+
+def load_spec(store: RunStore) -> RunSpec:
+    """Rebuild the specification of a prepared run from its folder; once for each state of its run.json.
+
+    Raises:
+        UsageError: the folder is no run.
+        FacepipeError: its run.json is damaged.
+    """
+    try:
+        state = store.run_json_path.stat()
+    except OSError as error:
+        raise UsageError(f"{store.path}: no run here: {error.strerror}") from error
+    return _spec_of(store, state.st_ino, state.st_mtime_ns)
+
+
+# Opening a data set lists it, and every stage of every wave asks: a second for a hundred thousand images.
+@lru_cache(maxsize=4)
+def _spec_of(store: RunStore, inode: int, mtime_ns: int) -> RunSpec:  # noqa: ARG001 - part of the key
+    run = read_facts(store)
+    config = make_config(run["config"] | {"out": store.path}, str(store.run_json_path))
+    return replace(
+        _spec(config, tuple(run["methods"]), tuple(run["regressors"])),
+        run_id=run["run_id"],
+        n_candidates=run["counts"]["candidates"],
+        n_samples=run["counts"].get("samples", 0),
+    )
+
+
+def is_complete(store: RunStore) -> bool:
+    """Whether the run has its tables."""
+    return bool(store.read_run()["status"] == COMPLETE)
+
+
+def read_facts(store: RunStore) -> dict[str, Any]:
+    """Read run.json and check that it says everything that going on with a run needs.
+
+    Raises:
+        UsageError: the folder is no run.
+        FacepipeError: run.json is damaged.
+    """
+    run = store.read_run()
+    lacking = [key for key, kind in _FACTS.items() if not isinstance(run.get(key), kind)]
+    if lacking or not isinstance(run["counts"].get("candidates"), int):
+        raise store.damaged(f"{', '.join(lacking) or 'counts'} is missing or of a wrong type")
+    return run
+
+
+def is_accepted(store: RunStore) -> bool:
+    """Whether the samples of a run are fixed, and its lists of them are those that were written then."""
+    run = read_facts(store)
+    files = {str(path.relative_to(store.path)): path for path in (store.samples_path, store.refs_path)}
+    known = run.get("files", {}) if run["run_id"] else {}
+    return all(file_digest(path) == known.get(key) is not None for key, path in files.items())
+
+
+def _reopen(store: RunStore, config: BenchConfig, refs: list[SampleRef]) -> None:
+    """Let a run go on that is not complete, or no longer, in the way that the configuration says."""
+    run = read_facts(store)
+    if run["status"] == COMPLETE:
+        damaged = damaged_tables(store, run) if "files" in run else []
+        wanted = run["config"].get("keep") == "scores" and config.keep == "all"
+        if not damaged and not wanted:
+            return
+        if damaged:
+            logger.warning("%s: %s damaged or missing; made again", store.path, ", ".join(damaged))
+    if run["status"] in (COMPLETE, DAMAGED):
+        claims = store.checksums_path
+        if run.get("files", {}).get(claims.name) == file_digest(claims) is not None:
+            logger.info("%s: %d units of arrays to be verified", store.path, unpack_claims(store))
+    _write_candidates(store, refs)
+    run["config"] |= config.model_dump(mode="json", include=set(HOW_FIELDS))
+    store.write_run(run | {"status": RUNNING})
+
+
+def _write_candidates(store: RunStore, refs: list[SampleRef]) -> None:
+    write_table(store.candidates_path, pa.Table.from_pylist([asdict(ref) for ref in refs], schema=REFS))
+
+
+def _resolve(config: BenchConfig) -> tuple[RunSpec, list[SampleRef], dict[str, Any]]:
+    check_backend(config.backend)
+    methods = tuple(resolve_methods(config.methods, config.low_px))
+    regressors = tuple(resolve_regressors(config.regressors))
+    spec = _spec(config, methods, regressors)
+    refs = spec.dataset.refs()[: config.limit]
+    spec = replace(spec, n_candidates=len(refs))
+    identity = identity_of(config, spec, refs)
+    return spec, refs, identity
+
+
+def _spec(config: BenchConfig, methods: tuple[str, ...], regressors: tuple[str, ...]) -> RunSpec:
+    dataset = open_dataset(
+        config.dataset,
+        config.kind,
+        subsets=config.subsets,
+        min_yaw_deg=config.min_yaw_deg,
+        max_yaw_deg=config.max_yaw_deg,
+        split=config.split,
+        model=config.model,
+    )
+    if config.crop == "landmarks" and dataset.kind == "photos":
+        raise UsageError(
+            "--crop landmarks needs landmarks, and plain photos have none: use --crop face or full"
+        )
+    return RunSpec(
+        path=config.folder.resolve(),
+        run_id="",
+        dataset=dataset,
+        crop=config.crop,
+        filling=config.filling,
+        seed=config.seed,
+        degradations=config.degradations,
+        low_px=config.low_px,
+        methods=methods,
+        regressors={name: get_regressor(name).geometry for name in regressors},
+        backend=config.backend,
+        shard_size=config.shard_size,
+        n_candidates=0,
+    )
+
+
+def now() -> str:
+    """The time in UTC, as tables write it."""
+    return datetime.now(UTC).isoformat(timespec="seconds")

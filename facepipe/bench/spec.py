@@ -1,0 +1,209 @@
+"""Which conditions, arrays and units a run consists of."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from facepipe.core.conventions import NETWORK_PX, VOLUME_DEPTH, VolumeGeometry
+from facepipe.datasets.dataset import Dataset
+from facepipe.models.superres.methods import get_method
+from facepipe.models.vrn.backends import Backend
+from facepipe.pipeline.store import array_name
+
+STAGES = ("ingest", "degrade", "restore", "regress", "score")
+
+BYTES_PER_IMAGE_PIXEL = 2.6
+"""Measured: uint8 RGB face images under zstd level 1."""
+
+BYTES_PER_VOXEL = 0.105
+"""Measured: volumes of `vrn-compact` under zstd level 1 (343 kB for 128 x 128 x 200)."""
+
+BYTES_PER_TRUTH_VOXEL = 0.0085
+"""Measured: filled meshes, 0 and 255, in the same way; the largest of some."""
+
+BYTES_PER_VERTEX = 10.8
+"""Measured: float32 coordinates of true vertices, 90 % of what they take without compression."""
+
+
+@dataclass(frozen=True, order=True)
+class Condition:
+    """degradation x low_px x method x regressor; stages before the last leave the later parts empty."""
+
+    degradation: str = ""
+    low_px: int = 0
+    method: str = ""
+    regressor: str = ""
+
+    @property
+    def size_key(self) -> str:
+        """Degradation and size, as they stand in the names of arrays."""
+        return f"{self.degradation}-{self.low_px}"
+
+    @property
+    def key(self) -> tuple[str, ...]:
+        """The parts of the condition's path below a stage."""
+        if not self.degradation:
+            return ("all",)
+        return tuple(part for part in (self.size_key, self.method, self.regressor) if part)
+
+    @property
+    def lowres(self) -> str:
+        """Name of the array of low-resolution images."""
+        return array_name("lowres", self.size_key)
+
+    @property
+    def restored(self) -> str:
+        """Name of the array of restored images; the reference restores nothing."""
+        if self.is_reference:
+            return "reference"
+        return array_name("restored", self.size_key, self.method)
+
+    @property
+    def volume(self) -> str:
+        """Name of the array of volumes."""
+        return array_name("volumes", self.size_key, self.method, self.regressor)
+
+    @property
+    def is_reference(self) -> bool:
+        """Whether this is the condition without any loss."""
+        return self.method == "reference"
+
+    def reference(self) -> Condition:
+        """The condition without loss of the same regressor."""
+        return Condition("none", NETWORK_PX, "reference", self.regressor)
+
+    def __str__(self) -> str:
+        return "/".join(self.key)
+
+
+@dataclass(frozen=True)
+class Unit:
+    """Stage x condition x shard: the smallest thing that is scheduled, retried and resumed."""
+
+    stage: str
+    condition: Condition
+    shard: int
+
+    def __str__(self) -> str:
+        return f"{self.stage} {self.condition} shard {self.shard}"
+
+
+@dataclass(frozen=True)
+class RunSpec:
+    """What a worker must know of a run. Small: it travels with every unit.
+
+    Attributes:
+        path: the run's folder.
+        run_id: see `facepipe.bench.driver`; empty before ingest.
+        dataset: the opened data set.
+        crop: which square the networks see.
+        filling: how dense truth becomes a volume.
+        seed: seed of random degradations.
+        degradations, low_px, methods: the axes, resolved.
+        regressors: name -> geometry of its volumes; empty for images only.
+        backend: what runs them.
+        shard_size: samples in a shard.
+        n_candidates: images listed.
+        n_samples: images accepted; 0 before ingest.
+    """
+
+    path: Path
+    run_id: str
+    dataset: Dataset
+    crop: str
+    filling: str
+    seed: int
+    degradations: tuple[str, ...]
+    low_px: tuple[int, ...]
+    methods: tuple[str, ...]
+    regressors: Mapping[str, VolumeGeometry]
+    backend: Backend
+    shard_size: int
+    n_candidates: int
+    n_samples: int = 0
+
+    @property
+    def n_shards(self) -> int:
+        """Number of shards of the accepted samples."""
+        return math.ceil(self.n_samples / self.shard_size)
+
+    @property
+    def candidate_shards(self) -> range:
+        """The shards of the candidates, which ingest goes through."""
+        return range(math.ceil(self.n_candidates / self.shard_size))
+
+    def span(self, shard: int, total: int | None = None) -> tuple[int, int]:
+        """First and past-the-last sample of a shard."""
+        start = shard * self.shard_size
+        return start, min(start + self.shard_size, self.n_samples if total is None else total)
+
+    def restore_conditions(self) -> list[Condition]:
+        """Every degradation, size and method that fits it."""
+        return [
+            Condition(degradation, low_px, method)
+            for degradation in self.degradations
+            for low_px in self.low_px
+            for method in self.methods
+            if get_method(method).fits(low_px)
+        ]
+
+    def regress_conditions(self) -> list[Condition]:
+        """The reference of each regressor first, then every restored condition."""
+        references = [Condition("none", NETWORK_PX, "reference", name) for name in self.regressors]
+        return references + [
+            Condition(c.degradation, c.low_px, c.method, name)
+            for name in self.regressors
+            for c in self.restore_conditions()
+        ]
+
+    def score_conditions(self) -> list[Condition]:
+        """The rows of the table: with regressors one for each volume, without one for each restored image."""
+        if self.regressors:
+            return self.regress_conditions()
+        return [Condition(c.degradation, c.low_px, c.method, "none") for c in self.restore_conditions()]
+
+    def conditions(self, stage: str) -> list[Condition]:
+        """The conditions of a stage."""
+        if stage in ("ingest", "degrade"):
+            return [Condition()]
+        return {
+            "restore": self.restore_conditions,
+            "regress": self.regress_conditions,
+            "score": self.score_conditions,
+        }[stage]()
+
+    def units(self, stage: str, shards: range) -> list[Unit]:
+        """The units of a stage for some shards: conditions outside, shards inside."""
+        return [Unit(stage, condition, shard) for condition in self.conditions(stage) for shard in shards]
+
+    def geometries(self) -> list[VolumeGeometry]:
+        """The different geometries among the regressors."""
+        return sorted(set(self.regressors.values()), key=lambda geometry: geometry.key)
+
+    def bytes_per_sample(self) -> float:
+        """Disk that the arrays of one sample take, estimated from measured compression."""
+        pixels = NETWORK_PX**2 + len(self.degradations) * sum(px**2 for px in self.low_px)
+        pixels += len(self.restore_conditions()) * NETWORK_PX**2
+        voxels = sum(self.regressors[c.regressor].size ** 2 * VOLUME_DEPTH for c in self.regress_conditions())
+        return pixels * BYTES_PER_IMAGE_PIXEL + voxels * BYTES_PER_VOXEL + self._truth_bytes_per_sample()
+
+    def _truth_bytes_per_sample(self) -> float:
+        topology = self.dataset.topology() if self.regressors else None
+        if topology is None:
+            return 0.0
+        voxels = sum(geometry.size**2 * VOLUME_DEPTH for geometry in self.geometries())
+        return topology.n_vertices * BYTES_PER_VERTEX + voxels * BYTES_PER_TRUTH_VOXEL
+
+    def waves(self, disk_gb: float) -> list[range]:
+        """Cut the shards into groups whose arrays fit the disk budget."""
+        per_shard = self.bytes_per_sample() * self.shard_size
+        width = max(1, min(self.n_shards, int(disk_gb * 1e9 / per_shard)))
+        return [range(first, min(first + width, self.n_shards)) for first in range(0, self.n_shards, width)]
+
+
+def truth_volume_name(geometry: VolumeGeometry) -> str:
+    """Name of the array of truth volumes in a geometry."""
+    return array_name("truth", "volumes", geometry.key)

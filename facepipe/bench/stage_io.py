@@ -1,0 +1,269 @@
+"""The work of each stage on one unit: read the inputs, call the pure stage, write whole shards."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from facepipe.bench import stages
+from facepipe.bench.spec import Condition, RunSpec, Unit, truth_volume_name
+from facepipe.bench.unit_results import (
+    ARRAY_PART,
+    INGEST_PART,
+    SCORE_PART,
+    before_regress,
+    before_score,
+    seconds_of,
+    upstream,
+)
+from facepipe.core.conventions import NETWORK_PX
+from facepipe.core.errors import FacepipeError, RunConflictError, SampleError
+from facepipe.core.tables import read_table
+from facepipe.core.truth import Truth
+from facepipe.datasets.dataset import SampleRef
+from facepipe.imaging.crop import Crop
+from facepipe.models.device import usable_device
+from facepipe.models.superres.methods import get_method
+from facepipe.models.vrn.regressors import get_regressor
+from facepipe.pipeline.job import Reasons
+from facepipe.pipeline.store import RunStore
+
+
+def input_arrays(spec: RunSpec) -> dict[str, tuple[tuple[int, ...], str, float]]:
+    """The arrays that degrading fills: name -> (shape of one sample, dtype, fill value)."""
+    square = (NETWORK_PX, NETWORK_PX, 3)
+    arrays: dict[str, tuple[tuple[int, ...], str, float]] = {"reference": (square, "uint8", 0)}
+    for name in spec.degradations:
+        for px in spec.low_px:
+            arrays[Condition(name, px).lowres] = ((px, px, 3), "uint8", 0)
+    arrays["truth/landmarks"] = ((68, 3), "float32", np.nan)
+    topology = spec.dataset.topology()
+    if topology is not None and spec.regressors:
+        arrays["truth/vertices"] = ((topology.n_vertices, 3), "float32", np.nan)
+        for geometry in spec.geometries():
+            arrays[truth_volume_name(geometry)] = (geometry.shape, "uint8", 0)
+    return arrays
+
+
+def unit_span(spec: RunSpec, unit: Unit) -> tuple[int, int]:
+    """First and past-the-last sample of a unit."""
+    return spec.span(unit.shard, spec.n_candidates if unit.stage == "ingest" else None)
+
+
+def _guard(index: int, reasons: dict[int, tuple[str, str]], step: Callable[[], None]) -> None:
+    """Do one sample's step; whatever the sample is to blame for becomes its reason."""
+    try:
+        step()
+    except SampleError as error:
+        reasons[index] = (error.reason, error.detail)
+    except (OSError, MemoryError, FacepipeError):
+        raise
+    except Exception as error:  # noqa: BLE001 - one sample's surprise must not stop a hundred thousand
+        reasons[index] = ("unexpected-error", f"{type(error).__name__}: {error}")
+
+
+def _ingest(spec: RunSpec, store: RunStore, unit: Unit, skip: Reasons, device: str) -> pa.Table:  # noqa: ARG001
+    start, stop = unit_span(spec, unit)
+    reasons = dict(skip)
+    rows: list[dict[str, Any]] = []
+    for index, ref in _refs(store.candidates_path, start, stop):
+        row: dict[str, Any] = {
+            "sample_id": ref.sample_id,
+            "subset": ref.subset,
+            "source_path": ref.source_path,
+        }
+
+        def step(ref: SampleRef = ref, row: dict[str, Any] = row) -> None:
+            row.update(stages.ingest(ref, spec.dataset.load(ref, dense=False), spec.crop))
+
+        if index not in reasons:
+            _guard(index, reasons, step)
+        row["reason"], row["detail"] = reasons.get(index, (None, None))
+        rows.append(row)
+    return pa.Table.from_pylist(rows, schema=INGEST_PART)
+
+
+def _degrade(spec: RunSpec, store: RunStore, unit: Unit, skip: Reasons, device: str) -> pa.Table:  # noqa: ARG001
+    start, stop = unit_span(spec, unit)
+    reasons = dict(skip)
+    topology = spec.dataset.topology()
+    arrays: dict[str, NDArray[Any]] = {
+        name: np.full((stop - start, *shape), fill, dtype)
+        for name, (shape, dtype, fill) in input_arrays(spec).items()
+    }
+    samples = read_table(store.samples_path).slice(start, stop - start).to_pylist()
+    crops = [Crop(row["crop_x0"], row["crop_y0"], row["crop_size"]) for row in samples]
+    for index, ref in _refs(store.refs_path, start, stop):
+
+        def step(index: int = index, ref: SampleRef = ref) -> None:
+            row = index - start
+            sample = spec.dataset.load(ref)
+            if sample.sha256 != samples[row]["sha256"]:
+                raise RunConflictError(
+                    f"{store.path}: {ref.source_path} of {spec.dataset.name} has changed since this run "
+                    "began; put it back as it was, or choose another --out"
+                )
+            reference, lowres = stages.make_images(
+                sample, crops[row], ref.sample_id, spec.degradations, spec.low_px, spec.seed
+            )
+            truth = stages.truth_in_crop(sample.truth, crops[row])
+            arrays["reference"][row] = reference
+            for (name, px), image in lowres.items():
+                arrays[Condition(name, px).lowres][row] = image
+            if truth.landmarks is not None:
+                arrays["truth/landmarks"][row, :, : truth.landmarks.shape[1]] = truth.landmarks
+            if truth.vertices is not None and topology is not None and spec.regressors:
+                arrays["truth/vertices"][row] = truth.vertices[: topology.n_vertices]
+                for geometry in spec.geometries():
+                    volume = stages.make_truth_volume(truth, topology, geometry, spec.filling)
+                    arrays[truth_volume_name(geometry)][row] = volume
+
+        if index not in reasons:
+            _guard(index, reasons, step)
+    return _write(store, unit, arrays, start, reasons, 0.0)
+
+
+def _restore(spec: RunSpec, store: RunStore, unit: Unit, skip: Reasons, device: str) -> pa.Table:
+    start, stop = unit_span(spec, unit)
+    condition = unit.condition
+    reasons = {**upstream(store, "degrade", Condition(), unit.shard), **skip}
+    good = [row for row in range(stop - start) if start + row not in reasons]
+    lowres = store.read(condition.lowres, start, stop)
+    began = time.perf_counter()
+    restored = np.zeros((stop - start, NETWORK_PX, NETWORK_PX, 3), np.uint8)
+    if good:
+        resolver = get_method(condition.method).build(condition.low_px, usable_device(device))
+        restored[good] = resolver(lowres[good])
+    seconds = (time.perf_counter() - began) / max(1, len(good))
+    return _write(store, unit, {condition.restored: restored}, start, reasons, seconds)
+
+
+def _regress(spec: RunSpec, store: RunStore, unit: Unit, skip: Reasons, device: str) -> pa.Table:
+    start, stop = unit_span(spec, unit)
+    condition = unit.condition
+    reasons = {**before_regress(store, condition, unit.shard), **skip}
+    good = [row for row in range(stop - start) if start + row not in reasons]
+    images = store.read(condition.restored, start, stop)
+    began = time.perf_counter()
+    volumes = np.empty((0, *spec.regressors[condition.regressor].shape), np.uint8)
+    if good:
+        regressor = get_regressor(condition.regressor).build(usable_device(device), spec.backend)
+        volumes = regressor(images[good])
+    if len(good) < len(images):
+        some, volumes = volumes, np.zeros((len(images), *volumes.shape[1:]), np.uint8)
+        volumes[good] = some
+    seconds = (time.perf_counter() - began) / max(1, len(good))
+    return _write(store, unit, {condition.volume: volumes}, start, reasons, seconds)
+
+
+def _score(spec: RunSpec, store: RunStore, unit: Unit, skip: Reasons, device: str) -> pa.Table:  # noqa: ARG001
+    start, stop = unit_span(spec, unit)
+    condition = unit.condition
+    reasons = {**before_score(spec, store, condition, unit.shard), **skip}
+    seconds = seconds_of(spec, store, condition, unit.shard)
+    geometry = spec.regressors.get(condition.regressor)
+    references = store.read("reference", start, stop)
+    restored = store.read(condition.restored, start, stop)
+    topology = spec.dataset.topology()
+    rows = []
+    for row, sample in enumerate(read_table(store.samples_path).slice(start, stop - start).to_pylist()):
+        index = start + row
+        scores: dict[str, float | None] = {}
+
+        def step(row: int = row, sample: dict[str, Any] = sample, scores: dict = scores) -> None:
+            index = start + row
+            scores.update(stages.score_images(references[row], restored[row], condition.is_reference))
+            if geometry is not None:
+                dense = sample["truth"] == "dense" and topology is not None
+                name = truth_volume_name(geometry)
+                one = lambda array: store.read(array, index, index + 1)[0]  # noqa: E731
+                scores.update(
+                    stages.score_volume(
+                        one(condition.volume),
+                        one(condition.reference().volume),
+                        geometry,
+                        _truth(spec, store, sample["truth"], index),
+                        topology,
+                        one(name) if dense else None,
+                    )
+                )
+
+        if index not in reasons:
+            _guard(index, reasons, step)
+        reason, detail = reasons.get(index, (None, None))
+        keys = {name: sample[name] for name in ("sample_id", "subset", "yaw_deg", "skin_tone", "truth")}
+        rows.append(
+            {
+                "run_id": spec.run_id,
+                "dataset": spec.dataset.name,
+                **keys,
+                "degradation": condition.degradation,
+                "low_px": condition.low_px,
+                "method": condition.method,
+                "regressor": condition.regressor,
+                **scores,
+                "seconds": seconds.get(index),
+                "index": index,
+                "reason": reason,
+                "detail": detail,
+            }
+        )
+    return pa.Table.from_pylist(rows, schema=SCORE_PART)
+
+
+WORK: dict[str, Callable[[RunSpec, RunStore, Unit, Reasons, str], pa.Table]] = {
+    "ingest": _ingest,
+    "degrade": _degrade,
+    "restore": _restore,
+    "regress": _regress,
+    "score": _score,
+}
+"""The function of each stage: (spec, store, unit, skip, device) -> the unit\'s part."""
+
+
+def _write(
+    store: RunStore,
+    unit: Unit,
+    arrays: Mapping[str, NDArray[Any]],
+    start: int,
+    reasons: Reasons,
+    seconds: float,
+) -> pa.Table:
+    rows = []
+    for name, values in arrays.items():
+        for row, crc32 in enumerate(store.write_shard(name, unit.shard, values)):
+            reason, detail = reasons.get(start + row, (None, None))
+            rows.append(
+                {
+                    "index": start + row,
+                    "array": name,
+                    "crc32": crc32,
+                    "seconds": seconds,
+                    "reason": reason,
+                    "detail": detail,
+                }
+            )
+    return pa.Table.from_pylist(rows, schema=ARRAY_PART)
+
+
+def _truth(spec: RunSpec, store: RunStore, kind: str, index: int) -> Truth:
+    if kind == "none":
+        return Truth()
+    landmarks = store.read("truth/landmarks", index, index + 1)[0]
+    has_landmarks = bool(np.isfinite(landmarks[:, :2]).any())
+    flat = bool(np.isnan(landmarks[:, 2]).all())
+    vertices = None
+    if kind == "dense" and spec.regressors:
+        vertices = store.read("truth/vertices", index, index + 1)[0]
+    return Truth(kind, vertices, (landmarks[:, :2] if flat else landmarks) if has_landmarks else None)  # type: ignore[arg-type]
+
+
+def _refs(path: Path, start: int, stop: int) -> Iterable[tuple[int, SampleRef]]:
+    rows = read_table(path).slice(start, stop - start).to_pylist()
+    return ((start + i, SampleRef(**row)) for i, row in enumerate(rows))

@@ -1,0 +1,136 @@
+"""The stages as pure functions: a sample or arrays in, arrays or rows out. No files, no cluster."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from facepipe.core.conventions import NETWORK_PX, VolumeGeometry
+from facepipe.core.errors import SampleError
+from facepipe.core.truth import Topology, Truth
+from facepipe.datasets.crops import crop_for
+from facepipe.datasets.dataset import Sample, SampleRef
+from facepipe.geometry.volume import front_depth
+from facepipe.geometry.voxelisation import get_filling
+from facepipe.imaging.crop import Crop
+from facepipe.imaging.degrade import degrade, make_reference
+from facepipe.metrics.geometry import front_surface_errors, score_geometry, volume_iou
+from facepipe.metrics.image import psnr_db, ssim
+
+Image8 = NDArray[np.uint8]
+
+REVISION = 2
+"""Of what the stages compute: degrade, voxelise, score, and the constants behind them. It is raised with
+every change after which tables may differ. Part of a run's id: a run that began before cannot go on."""
+
+
+def ingest(ref: SampleRef, sample: Sample, crop_mode: str) -> dict[str, Any]:
+    """Describe an accepted sample: a row of the samples table.
+
+    Raises:
+        SampleError: blank-image, crop-too-large, a reason of `crop_for`, or small-image: what is smaller than
+            the reference cannot be one.
+    """
+    crop = crop_for(sample, crop_mode)
+    crop.check_size()
+    if crop.size < NETWORK_PX:
+        raise SampleError(
+            "small-image",
+            f"{ref.source_path}: a crop of {crop.size:.0f} px; the reference needs {NETWORK_PX} px",
+        )
+    if sample.image.min() == sample.image.max():
+        raise SampleError("blank-image", f"{ref.source_path}: every pixel has the same value")
+    return {
+        "sample_id": ref.sample_id,
+        "subset": ref.subset,
+        "source_path": ref.source_path,
+        "truth": sample.truth.kind,
+        "crop_x0": crop.x0,
+        "crop_y0": crop.y0,
+        "crop_size": crop.size,
+        "yaw_deg": sample.yaw_deg,
+        "pitch_deg": sample.pitch_deg,
+        "roll_deg": sample.roll_deg,
+        "sha256": sample.sha256,
+        "skin_tone": sample.skin_tone,
+    }
+
+
+def make_images(
+    sample: Sample,
+    crop: Crop,
+    sample_id: str,
+    degradations: tuple[str, ...],
+    low_px: tuple[int, ...],
+    seed: int,
+) -> tuple[Image8, dict[tuple[str, int], Image8]]:
+    """Make the reference (128, 128, 3) and every low-resolution image from the full-resolution crop."""
+    square = crop.cut(sample.image)
+    lowres = {
+        (name, px): degrade(square, name, px, seed, sample_id) for name in degradations for px in low_px
+    }
+    return make_reference(square), lowres
+
+
+def truth_in_crop(truth: Truth, crop: Crop) -> Truth:
+    """Bring a truth from source to reference coordinates."""
+    move = lambda points: None if points is None else crop.to_reference(points).astype(np.float32)  # noqa: E731
+    return Truth(truth.kind, move(truth.vertices), move(truth.landmarks))
+
+
+def make_truth_volume(
+    truth: Truth, topology: Topology, geometry: VolumeGeometry, filling: str = "exact"
+) -> NDArray[np.uint8]:
+    """Fill the dense truth, in reference coordinates, to an occupancy volume (D, H, W) of 0 and 255.
+
+    Args:
+        truth: in reference coordinates.
+        topology: its triangles.
+        geometry: of the volume.
+        filling: one of `facepipe.geometry.voxelisation.FILLINGS`.
+    """
+    if truth.vertices is None:
+        return np.zeros(geometry.shape, np.uint8)
+    return get_filling(filling)(truth.vertices, topology, geometry)
+
+
+def score_images(reference: Image8, restored: Image8, is_reference: bool) -> dict[str, float | None]:
+    """Score a restored image (128, 128, 3) against its reference."""
+    if is_reference:
+        return {"psnr_db": None, "ssim": 1.0}
+    return {"psnr_db": psnr_db(reference, restored), "ssim": ssim(reference, restored)}
+
+
+def score_volume(
+    volume: NDArray[np.uint8],
+    reference_volume: NDArray[np.uint8],
+    geometry: VolumeGeometry,
+    truth: Truth,
+    topology: Topology | None,
+    truth_volume: NDArray[np.uint8] | None,
+) -> Mapping[str, float | None]:
+    """Score a volume (D, H, W) against the truth and against the volume of the reference image.
+
+    Args:
+        volume: what the regressor made of the restored image.
+        reference_volume: what it made of the reference image.
+        geometry: of both.
+        truth: in reference coordinates.
+        topology: of the dense truth, if any.
+        truth_volume: the filled truth in the same geometry, if any.
+
+    Returns:
+        The columns of volumes. An empty volume of the reference is nothing to compare with: those that need
+        it are None then.
+    """
+    reference_depth = front_depth(reference_volume, geometry)
+    rmse_px, _ = front_surface_errors(front_depth(volume, geometry), reference_depth)
+    found = np.isfinite(reference_depth).any()
+    return {
+        **score_geometry(volume, geometry, truth, topology, truth_volume),
+        "ref_iou": volume_iou(volume, reference_volume) if found else None,
+        "ref_depth_rmse_px": rmse_px,
+    }

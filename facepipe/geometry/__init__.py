@@ -1,0 +1,1 @@
+"""Volumes, meshes and the morphable head."""

@@ -1,0 +1,7 @@
+"""Meshes for people: colours from the photo, files for viewers, pictures without a graphics card."""
+
+from facepipe.geometry.mesh_colour import photo_colours
+from facepipe.geometry.mesh_export import FORMATS, encode, upright
+from facepipe.geometry.mesh_preview import preview, render
+
+__all__ = ["FORMATS", "encode", "photo_colours", "preview", "render", "upright"]

@@ -1,0 +1,1 @@
+"""Image files, video frames, crops and degradations."""

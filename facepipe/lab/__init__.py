@@ -1,0 +1,1 @@
+"""Everything that makes data and weights: drawn faces, annotated photographs and trainings."""

@@ -1,0 +1,1 @@
+"""Networks that restore and regress, and the weights that they run with."""

@@ -1,0 +1,132 @@
+"""What a batch consists of: items, and the units that work on them.
+
+A batch is a block of files whose rows appear together. Its new inputs are cut into items, an image or a
+segment of a video each; items are grouped into shards and shards into waves. A wave passes detect, restore,
+regress and export before the next one begins, so that crops and volumes never pile up.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import pyarrow as pa
+
+from facepipe.core.schema import FILES
+from facepipe.surveil.rules import Rules
+
+STAGES = ("detect", "restore", "regress", "export")
+"""The stages of a wave, after `look` has seen the whole batch."""
+
+LOOK_WAVE = 999_999
+"""The wave of look, which concerns the whole batch."""
+
+FILES_PER_LOOK = 16
+IMAGES_PER_SHARD = 16
+FRAMES_PER_SEGMENT = 32
+FACES_PER_BLOCK = 16
+"""Faces of one unit of restore, regress and export: a row group of what detect wrote."""
+
+LISTED = pa.schema([field for field in FILES if field.name != "sha256"])
+"""The files of a batch, before anybody has read them."""
+
+ITEMS = pa.schema(
+    [
+        ("index", pa.int64()),
+        ("wave", pa.int64()),
+        ("shard", pa.int64()),
+        ("path", pa.binary()),
+        ("size_bytes", pa.int64()),
+        ("mtime_ns", pa.int64()),
+        ("inode", pa.uint64()),
+        ("sha256", pa.string()),
+        ("kind", pa.string()),
+        ("time", pa.timestamp("us")),
+        ("time_source", pa.string()),
+        ("fps", pa.float64()),
+        ("frames", pa.int64()),
+        ("counted", pa.int64()),
+        ("first", pa.int64()),
+        ("step", pa.int64()),
+        ("count", pa.int64()),
+        ("is_last", pa.bool_()),
+        ("reason", pa.string()),
+        ("detail", pa.string()),
+    ]
+)
+"""An image, or a segment of a video: `count` frames at most, each `step`-th from `first` on. `frames` is what
+the head of the video claims, 0 where it does not say, and `counted` how many there are."""
+
+
+@dataclass(frozen=True)
+class SurveilUnit:
+    """A shard of files (look), of items (detect), or a block of a shard's faces: what is scheduled.
+
+    Attributes:
+        stage: 'look' or one of `STAGES`.
+        wave: which wave; LOOK_WAVE for look.
+        shard: which shard of the batch.
+        block: which FACES_PER_BLOCK rows of what detect wrote; 0 for look and detect.
+    """
+
+    stage: str
+    wave: int
+    shard: int
+    block: int = 0
+
+    def __str__(self) -> str:
+        return f"{self.stage} wave {self.wave} shard {self.shard} block {self.block}"
+
+
+def make_items(looked: Iterable[dict[str, Any]], rules: Rules, wave_frames: int) -> Iterator[dict[str, Any]]:
+    """Cut inputs into items, shards and waves: rows of `ITEMS`.
+
+    Args:
+        looked: rows of `LOOKED`, new inputs only, in the order of the listing.
+        rules: which frames of videos.
+        wave_frames: frames of a wave; the last item of a wave may exceed it.
+    """
+    wave = shard = in_shard = in_wave = 0
+    for index, item in enumerate(item for row in looked for item in _cut(row, rules)):
+        frames = expected_frames(item)
+        alone = item["kind"] == "video"
+        if in_wave and in_wave + frames > wave_frames:
+            wave, shard, in_wave, in_shard = wave + 1, shard + 1, 0, 0
+        elif in_shard and (alone or in_shard >= IMAGES_PER_SHARD):
+            shard, in_shard = shard + 1, 0
+        in_wave += frames
+        in_shard += IMAGES_PER_SHARD if alone else 1
+        yield item | {"index": index, "wave": wave, "shard": shard}
+
+
+def stated_frames(item: dict[str, Any]) -> int:
+    """How many frames of an item are to be looked at if its head tells the truth: one of every input."""
+    return max(_frames_of(item, item["frames"]), int(item["first"] == 0))
+
+
+def expected_frames(item: dict[str, Any]) -> int:
+    """How many frames of an item there are to be looked at, as far as anything tells; 1 at least."""
+    return max(1, _frames_of(item, max(item["frames"], item["counted"])))
+
+
+def _frames_of(item: dict[str, Any], frames: int) -> int:
+    left = math.ceil((frames - item["first"]) / item["step"])
+    return max(0, min(item["count"], left))
+
+
+def _cut(row: dict[str, Any], rules: Rules) -> Iterator[dict[str, Any]]:
+    item = {name: row[name] for name in ITEMS.names if name in row}
+    item |= {"first": 0, "step": 1, "count": 1, "is_last": True}
+    if row["kind"] == "image" or row["reason"]:
+        yield item
+        return
+    step = rules.frames.step(row["fps"])
+    allowed = rules.allowed_frames(row["fps"])
+    expected = min(allowed, math.ceil(max(row["frames"], row["counted"]) / step))
+    for begin in range(0, max(1, expected), FRAMES_PER_SEGMENT):
+        is_last = begin + FRAMES_PER_SEGMENT >= expected
+        # The last one goes on to the real end, since there may be a few more than were counted.
+        count = allowed - begin if is_last else FRAMES_PER_SEGMENT
+        yield item | {"first": begin * step, "step": step, "count": count, "is_last": is_last}

@@ -1,0 +1,497 @@
+"""What surveillance runs are made of: times, containers, frames, plans, sets of digests, growing tables."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import os
+import stat
+import struct
+from datetime import UTC, datetime, timedelta
+from fnmatch import fnmatch
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from inboxes import without_length, write_clip
+from PIL import Image
+
+from facepipe.core.conventions import VolumeGeometry
+from facepipe.core.errors import FacepipeError, RunConflictError, SampleError, UsageError
+from facepipe.core.files import replacing
+from facepipe.core.schema import FACES, FILES
+from facepipe.geometry.volume import surface
+from facepipe.imaging.video import FrameRule, count_frames, open_regular, read_facts, read_frames
+from facepipe.imaging.video_container import container_of, recorded_at
+from facepipe.surveil import state
+from facepipe.surveil.archive import Archive
+from facepipe.surveil.capture_time import from_exif, from_file, from_name
+from facepipe.surveil.digest_set import DigestSet
+from facepipe.surveil.inbox import Listing, list_inbox
+from facepipe.surveil.quality import surface_area_px2, surface_thickness_px
+from facepipe.surveil.rules import Rules
+from facepipe.surveil.spec import (
+    FRAMES_PER_SEGMENT,
+    IMAGES_PER_SHARD,
+    expected_frames,
+    make_items,
+    stated_frames,
+)
+from facepipe.surveil.table_change import TableChange
+from facepipe.surveil.volume_file import read_volume, write_volume
+
+NOW = datetime(2026, 1, 1, tzinfo=UTC)
+
+
+class TestCaptureTime:
+    @pytest.mark.parametrize(
+        ("name", "expected"),
+        [
+            ("cam1_20240131_235959.jpg", datetime(2024, 1, 31, 23, 59, 59)),
+            ("2024-01-31T23-59-59.mp4", datetime(2024, 1, 31, 23, 59, 59)),
+            ("IMG 2024.01.31 23.59.59 (2).png", datetime(2024, 1, 31, 23, 59, 59)),
+            ("20240131235959.png", datetime(2024, 1, 31, 23, 59, 59)),
+            ("20241331_235959.png", None),
+            ("19700101_000000.png", None),
+            ("20990101_000000.png", None),
+            ("120240131_2359590.png", None),
+            ("holiday.png", None),
+        ],
+    )
+    def test_in_a_name(self, name: str, expected: datetime | None) -> None:
+        found = from_name(name, NOW)
+        assert (found and found.time) == expected
+
+    @pytest.mark.parametrize(
+        ("offset", "expected", "source"),
+        [
+            (None, datetime(2024, 5, 1, 12), "exif-no-zone"),
+            ("+02:00", datetime(2024, 5, 1, 10), "exif"),
+            ("-05:30", datetime(2024, 5, 1, 17, 30), "exif"),
+            ("nonsense", datetime(2024, 5, 1, 12), "exif-no-zone"),
+            ("+99:00", datetime(2024, 5, 1, 12), "exif-no-zone"),
+        ],
+    )
+    def test_in_exif(self, offset: str | None, expected: datetime, source: str) -> None:
+        image = Image.new("RGB", (8, 8))
+        exif = image.getexif()
+        details = exif.get_ifd(0x8769)
+        details[0x9003] = "2024:05:01 12:00:00"
+        if offset:
+            details[0x9011] = offset
+        data = io.BytesIO()
+        image.save(data, "JPEG", exif=exif)
+        with Image.open(data) as opened:
+            found = from_exif(opened, NOW)
+        assert found is not None
+        assert (found.time, found.source) == (expected, source)
+
+    def test_a_clock_that_was_never_set_says_nothing(self) -> None:
+        image = Image.new("RGB", (8, 8))
+        image.getexif()[0x0132] = "0000:00:00 00:00:00"
+        assert from_exif(image, NOW) is None
+
+    def test_of_the_file(self) -> None:
+        assert from_file(1_500_000).time == datetime(1970, 1, 1, 0, 0, 0, 1500)
+
+
+def box(kind: bytes, content: bytes) -> bytes:
+    return struct.pack(">I4s", 8 + len(content), kind) + content
+
+
+def element(number: bytes, content: bytes) -> bytes:
+    return number + bytes([0x80 | len(content)]) + content
+
+
+class TestContainers:
+    @pytest.mark.parametrize(("suffix", "container"), [(".mp4", "mp4"), (".avi", "avi"), (".mkv", "mkv")])
+    def test_clips_of_opencv(self, tmp_path: Path, suffix: str, container: str) -> None:
+        clip = write_clip(tmp_path / f"clip{suffix}", [np.zeros((64, 64, 3), np.uint8)] * 3)
+        assert container_of(clip.read_bytes()[:16]) == container
+        with clip.open("rb") as file:
+            assert recorded_at(file, container) is None
+
+    @pytest.mark.parametrize(
+        "head", [b"", b"#EXTM3U\n", b"ffconcat version 1.0", b"RIFF\0\0\0\0WAVEfmt ", b"\x89PNG"]
+    )
+    def test_everything_else_is_none(self, head: bytes) -> None:
+        assert container_of(head) is None
+
+    @pytest.mark.parametrize("version", [0, 1])
+    def test_creation_time_of_mp4(self, version: int) -> None:
+        time = datetime(2024, 1, 31, 23, 59, 59, tzinfo=UTC)
+        seconds = int((time - datetime(1904, 1, 1, tzinfo=UTC)).total_seconds())
+        created = struct.pack(">Q" if version else ">I", seconds)
+        header = box(b"mvhd", bytes([version, 0, 0, 0]) + created + bytes(100))
+        data = box(b"ftyp", b"isom") + box(b"free", bytes(9)) + box(b"moov", box(b"iods", b"") + header)
+        assert recorded_at(io.BytesIO(data), "mp4") == time
+
+    def test_date_of_matroska(self) -> None:
+        nanoseconds = struct.pack(">q", 86_400 * 10**9)
+        info = element(b"\x15\x49\xa9\x66", element(b"\x44\x61", nanoseconds))
+        data = (
+            element(b"\x1a\x45\xdf\xa3", b"")
+            + b"\x18\x53\x80\x67\x01"
+            + b"\xff" * 7
+            + element(b"\xec", b"")
+            + info
+        )
+        assert recorded_at(io.BytesIO(data), "mkv") == datetime(2001, 1, 2, tzinfo=UTC)
+
+    @settings(max_examples=300, deadline=None)
+    @given(st.binary(max_size=80), st.sampled_from(["mp4", "mkv"]))
+    def test_no_bytes_make_it_fail(self, data: bytes, container: str) -> None:
+        start = box(b"moov", b"")[:8] if container == "mp4" else b"\x18\x53\x80\x67"
+        for content in (data, start + data):
+            found = recorded_at(io.BytesIO(content), container)
+            assert found is None or found.tzinfo is UTC
+
+
+class TestVideo:
+    @pytest.mark.parametrize("suffix", [".mp4", ".avi", ".mkv"])
+    def test_a_seek_gives_the_frames_that_counting_gives(self, tmp_path: Path, suffix: str) -> None:
+        # The brightness says which frame it is.
+        pictures = [np.full((64, 64, 3), 2 * i, np.uint8) for i in range(100)]
+        path = os.fsencode(write_clip(tmp_path / f"clip{suffix}", pictures))
+        with open_regular(path) as file:
+            facts = read_facts(file, "clip", 10_000)
+            assert (facts.width, facts.height, facts.frames, facts.fps) == (64, 64, 100, 10.0)
+            for first, step, count in ((0, 1, 100), (37, 7, 4), (96, 3, 9), (99, 1, 1), (100, 1, 1)):
+                frames = list(read_frames(file, "clip", facts, first, step, count, 10_000))
+                assert [frame.number for frame in frames] == list(range(first, 100, step))[:count]
+                for frame in frames:
+                    assert abs(frame.image.mean() - 2 * frame.number) < 4
+                    assert frame.seconds == pytest.approx(frame.number / 10)
+
+    @pytest.mark.parametrize("suffix", [".mp4", ".avi", ".mkv"])
+    def test_frames_are_counted_whatever_the_head_says(self, tmp_path: Path, suffix: str) -> None:
+        path = write_clip(
+            tmp_path / f"clip{suffix}", [np.full((64, 64, 3), 2 * i, np.uint8) for i in range(70)]
+        )
+        with open_regular(os.fsencode(without_length(path) if suffix == ".mkv" else path)) as file:
+            assert read_facts(file, "clip", 10_000).frames == (0 if suffix == ".mkv" else 70)
+            assert count_frames(file, "clip", 1000, 10_000) == 70
+            assert count_frames(file, "clip", 33, 10_000) == 33
+
+    def test_colours_are_rgb(self, tmp_path: Path) -> None:
+        red = np.zeros((64, 64, 3), np.uint8)
+        red[..., 0] = 200
+        with open_regular(os.fsencode(write_clip(tmp_path / "red.avi", [red]))) as file:
+            (frame,) = read_frames(file, "red", read_facts(file, "red", 10_000), 0, 1, 1, 10_000)
+        assert frame.image.mean(axis=(0, 1)) == pytest.approx([200, 0, 0], abs=6)
+
+    def test_neither_links_nor_pipes_are_opened(self, tmp_path: Path) -> None:
+        (tmp_path / "file").write_bytes(b"")
+        (tmp_path / "link").symlink_to(tmp_path / "file")
+        os.mkfifo(tmp_path / "pipe")
+        for name in ("link", "pipe", "nothing"):
+            with pytest.raises(SampleError):
+                open_regular(os.fsencode(tmp_path / name))
+
+    @pytest.mark.parametrize(
+        ("rule", "fps", "step"),
+        [(FrameRule(5), 30.0, 5), (FrameRule(None, 1.0), 29.97, 30), (FrameRule(None, 100.0), 25.0, 1)],
+    )
+    def test_which_frames(self, rule: FrameRule, fps: float, step: int) -> None:
+        assert rule.step(fps) == step
+
+
+def plan(looked: list[dict], wave_frames: int = 512, **bounds) -> list[dict]:
+    values = {"max_pixels": 1, "max_frames": 10_000, "max_seconds": 1e6} | bounds
+    rules = Rules(None, "espcn", "vrn-compact", "torch", FrameRule(every=10), 8.0, **values)  # type: ignore[arg-type]
+    return list(make_items(looked, rules, wave_frames))
+
+
+def looked_at(kind: str, frames: int = 1, reason: str | None = None, counted: int = 1) -> dict:
+    return {
+        "kind": kind, "frames": frames, "counted": counted, "fps": 25.0, "reason": reason, "sha256": "0",
+    }  # fmt: skip
+
+
+class TestPlan:
+    def test_images_fill_shards_and_videos_stand_alone(self) -> None:
+        items = plan(
+            [*[looked_at("image")] * (IMAGES_PER_SHARD + 1), looked_at("video", 15), looked_at("image")]
+        )
+        assert [item["shard"] for item in items] == [0] * IMAGES_PER_SHARD + [1, 2, 3]
+        assert {item["wave"] for item in items} == {0}
+        assert [item["index"] for item in items] == list(range(len(items)))
+
+    def test_segments_cover_every_frame_once(self) -> None:
+        frames = (2 * FRAMES_PER_SEGMENT + 3) * 10 + 1
+        items = plan([looked_at("video", frames)])
+        seen = [item["first"] + 10 * i for item in items for i in range(item["count"])]
+        assert seen[: len(range(0, frames, 10))] == list(range(0, frames, 10))
+        assert [item["is_last"] for item in items] == [False, False, True]
+
+    @pytest.mark.parametrize("claimed", [0, 5])
+    def test_what_the_head_hides_is_cut_into_segments_too(self, claimed: int) -> None:
+        items = plan([looked_at("video", claimed, counted=(2 * FRAMES_PER_SEGMENT + 3) * 10)], wave_frames=64)
+        assert [item["first"] for item in items] == [0, 10 * FRAMES_PER_SEGMENT, 20 * FRAMES_PER_SEGMENT]
+        assert [expected_frames(item) for item in items] == [FRAMES_PER_SEGMENT, FRAMES_PER_SEGMENT, 3]
+        # What nobody promised may be missing, but for one frame of every video.
+        assert [stated_frames(item) for item in items] == [1, 0, 0]
+        assert [item["wave"] for item in items] == [0, 0, 1]
+
+    def test_limits_bound_what_is_read(self) -> None:
+        assert sum(item["count"] for item in plan([looked_at("video", 10**9)], max_frames=100)) == 100
+        # 8 s at 25 frames a second, every tenth of them.
+        assert sum(item["count"] for item in plan([looked_at("video", 10**9)], max_seconds=8)) == 20
+        assert sum(item["count"] for item in plan([looked_at("video", 0)], max_frames=7)) == 7
+
+    def test_a_wave_is_as_large_as_asked_for(self) -> None:
+        items = plan([looked_at("image")] * 10, wave_frames=4)
+        assert [item["wave"] for item in items] == [0, 0, 0, 0, 1, 1, 1, 1, 2, 2]
+        assert all(len({item["wave"] for item in items if item["shard"] == shard}) == 1 for shard in range(3))
+
+    def test_what_cannot_be_read_is_an_item_too(self) -> None:
+        (item,) = plan([looked_at("video", 100, "unreadable-video")])
+        assert (item["count"], item["reason"]) == (1, "unreadable-video")
+
+
+@given(st.lists(st.integers(0, 300), max_size=60), st.lists(st.integers(0, 300), max_size=20))
+def test_a_digest_set_is_a_set(first: list[int], added: list[int]) -> None:
+    digest = lambda number: hashlib.sha256(bytes([number % 256, number // 256])).digest()  # noqa: E731
+    found = DigestSet(map(digest, first))
+    for number in added:
+        found.add(digest(number))
+    for number in range(301):
+        assert (digest(number) in found) == (number in {*first, *added})
+
+
+SCHEMA = pa.schema([("n", pa.int64())])
+
+
+def rows(*numbers: int) -> list[pa.Table]:
+    return [pa.table({"n": pa.array(numbers, pa.int64())})]
+
+
+class TestGrowingTables:
+    @staticmethod
+    def numbers(archive: Archive) -> list[list[int]]:
+        return [pq.read_table(part)["n"].to_pylist() for part in archive.parts(archive.files_path)]
+
+    def add(self, archive: Archive, *tables: list[pa.Table]) -> None:
+        change = TableChange(archive)
+        for table in tables:
+            change.add(archive.files_path, table, SCHEMA)
+        change.commit()
+
+    def test_merging_keeps_every_row_once_and_leaves_large_files_alone(self, archive: Archive) -> None:
+        self.add(archive, rows(*range(100)))
+        self.add(archive, rows(1, 10), rows(2))
+        change = TableChange(archive)
+        change.merge(archive.files_path, archive.parts(archive.files_path), SCHEMA, small_rows=100)
+        change.commit()
+        assert self.numbers(archive) == [list(range(100)), [1, 10, 2]]
+        assert len(list(archive.files_path.iterdir())) == 2
+
+    def test_a_change_happens_when_it_is_committed_and_not_before(self, archive: Archive) -> None:
+        self.add(archive, rows(1, 2), rows(3))
+        one, _ = archive.parts(archive.files_path)
+        change = TableChange(archive)
+        change.rewrite(one, rows(1), SCHEMA)
+        change.add(archive.face_folder("2026-01-31"), rows(4), SCHEMA)
+        assert self.numbers(archive) == [[1, 2], [3]]
+        assert archive.parts(archive.faces_path) == []
+        change.commit(batch=7)
+        assert self.numbers(archive) == [[3], [1]]
+        assert len(archive.parts(archive.faces_path)) == 1
+        assert archive.next_number() == 8
+
+    def test_what_was_never_committed_is_swept_away(self, archive: Archive) -> None:
+        self.add(archive, rows(1))
+        TableChange(archive).add(archive.files_path, rows(2), SCHEMA)
+        (archive.files_path / ".part-00000002-000001.parquet.7.tmp").touch()
+        archive.sweep()
+        assert len(list(archive.files_path.iterdir())) == 1
+        assert self.numbers(archive) == [[1]]
+
+    def night(self, archive: Archive, number: int, merged: bool = True) -> None:
+        """What a run does to the tables."""
+        archive.sweep()
+        self.add(archive, rows(number))
+        if merged:
+            change = TableChange(archive)
+            change.merge(archive.files_path, archive.parts(archive.files_path), SCHEMA, small_rows=100)
+            change.commit()
+
+    @pytest.mark.parametrize("merged", [True, False])
+    @pytest.mark.parametrize("nights", [1, 2])
+    def test_an_older_archive_json_costs_no_row(self, archive: Archive, merged: bool, nights: int) -> None:
+        for number in (1, 2):
+            self.night(archive, number, merged)
+        copy = archive.json_path.read_bytes()
+        for number in range(3, 3 + nights):
+            self.night(archive, number, merged)
+        newest = archive.json_path.read_bytes()
+        archive.json_path.write_bytes(copy)
+        before = sorted(archive.files_path.iterdir())
+        with pytest.raises(FacepipeError, match="restore the whole archive"):
+            archive.sweep()
+        assert sorted(archive.files_path.iterdir()) == before
+        assert archive.json_path.read_bytes() == copy
+        archive.json_path.write_bytes(newest)
+        archive.sweep()
+        kept = [number for part in self.numbers(archive) for number in part]
+        assert sorted(kept) == list(range(1, 3 + nights))
+
+    def test_where_a_file_is_missing_no_other_is_deleted(self, archive: Archive) -> None:
+        self.add(archive, rows(1), rows(2))
+        TableChange(archive).add(archive.files_path, rows(3), SCHEMA)
+        gone, *_ = archive.parts(archive.files_path)
+        gone.unlink()
+        with pytest.raises(FacepipeError, match=f"{gone.name}: is missing.*restore the whole archive"):
+            archive.sweep()
+        assert len(list(archive.files_path.iterdir())) == 2
+
+    def test_a_file_dropped_by_a_run_that_died_is_swept_away(self, archive: Archive) -> None:
+        self.add(archive, rows(1))
+        (dropped,) = archive.parts(archive.files_path)
+        copy = dropped.read_bytes()
+        change = TableChange(archive)
+        change.rewrite(dropped, rows(2), SCHEMA)
+        change.commit()
+        dropped.write_bytes(copy)
+        archive.sweep()
+        assert not dropped.exists()
+        assert self.numbers(archive) == [[2]]
+
+    def test_without_rows_there_is_no_file(self, archive: Archive) -> None:
+        before = archive.read_facts()
+        self.add(archive, rows())
+        assert archive.read_facts() == before
+        assert not list(archive.files_path.iterdir())
+
+
+def test_an_archive_is_described_again_when_files_are_merged_away_meanwhile(
+    archive: Archive, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for sha256 in ("a", "b"):
+        change = TableChange(archive)
+        change.add(archive.files_path, [pa.Table.from_pylist([{"sha256": sha256}], FILES)], FILES)
+        change.add(archive.faces_path, [pa.Table.from_pylist([{"sha256": sha256}], FACES)], FACES)
+        change.commit()
+
+    def merge_first(*arguments):
+        monkeypatch.undo()
+        change = TableChange(archive)
+        change.merge(archive.faces_path, archive.parts(archive.faces_path), FACES, 100)
+        change.merge(archive.files_path, archive.parts(archive.files_path), FILES, 100)
+        change.commit()
+        return state.read_part(*arguments)
+
+    monkeypatch.setattr(state, "read_part", merge_first)
+    assert "2 files read, 2 inputs, 2 faces" in "\n".join(state.describe(archive))
+    archive.parts(archive.faces_path)[0].write_bytes(b"damaged")
+    with pytest.raises(FacepipeError, match="not a readable Parquet file"):
+        state.describe(archive)
+
+
+@pytest.mark.parametrize("text", ["{", "[]", '{"format": 2}', '{"format": 2, "created": "", "parts": 3}'])
+def test_a_damaged_archive_is_not_swept(archive: Archive, text: str) -> None:
+    change = TableChange(archive)
+    change.add(archive.files_path, rows(1), SCHEMA)
+    change.commit()
+    archive.json_path.write_text(text)
+    with pytest.raises(UsageError, match=r"archive\.json"):
+        archive.sweep()
+    assert len(list(archive.files_path.iterdir())) == 1
+
+
+def test_a_folder_of_something_else_is_left_as_it_is(tmp_path: Path) -> None:
+    tmp_path.chmod(0o755)
+    (tmp_path / "holiday.png").touch()
+    archive = Archive(tmp_path)
+    with archive.lock(), pytest.raises(RunConflictError, match="not empty"):
+        archive.create()
+    assert stat.S_IMODE(tmp_path.stat().st_mode) == 0o755
+
+
+def test_an_archive_that_was_half_made_is_made(tmp_path: Path) -> None:
+    (tmp_path / ".archive.json.7.tmp").write_text("{")
+    archive = Archive(tmp_path)
+    with archive.lock():
+        archive.create()
+        archive.sweep()
+    assert {path.name for path in tmp_path.iterdir()} == {".lock", "archive.json"}
+
+
+class TestThickness:
+    GEOMETRY = VolumeGeometry(size=64, depth=64, spacing=(1.0, 1.0, 1.0), z_zero=32)
+
+    def ball(self, radius_px: float, ramp_px: float) -> np.ndarray:
+        """A ball whose occupancy falls from 1 to 0 linearly within a ramp around its radius."""
+        z, y, x = np.ogrid[:64, :64, :64]
+        distance = np.sqrt((z - 31.5) ** 2 + (y - 31.5) ** 2 + (x - 31.5) ** 2)
+        p = np.clip(0.5 - (distance - radius_px) / ramp_px, 0, 1)
+        return np.rint(255 * p).astype(np.uint8)
+
+    @pytest.mark.parametrize("ramp_px", [5.0, 10.0])
+    def test_of_a_soft_ball_is_the_inner_four_fifths_of_its_ramp(self, ramp_px: float) -> None:
+        volume = self.ball(20, ramp_px)
+        mesh = surface(volume, self.GEOMETRY)
+        scale = self.GEOMETRY.reference_px
+        assert surface_area_px2(mesh) == pytest.approx(4 * np.pi * (20 * scale) ** 2, rel=0.02)
+        found = surface_thickness_px(volume, self.GEOMETRY, mesh)
+        assert found == pytest.approx(0.8 * ramp_px * scale, rel=0.05)
+
+    def test_of_a_binary_volume_is_zero(self) -> None:
+        volume = np.where(self.ball(20, 1e-3) > 127, 255, 0).astype(np.uint8)
+        assert surface_thickness_px(volume, self.GEOMETRY, surface(volume, self.GEOMETRY)) == 0
+
+    def test_slices_count_by_their_spacing(self) -> None:
+        # A slab across z: 6 of its slices are undecided on each side, a third of a pixel each.
+        geometry = VolumeGeometry(size=128, depth=200)
+        volume = np.zeros(geometry.shape, np.uint8)
+        volume[60:120, 4:-4, 4:-4] = 255
+        volume[54:60, 4:-4, 4:-4] = 128
+        volume[120:126, 4:-4, 4:-4] = 128
+        mesh = surface(volume, geometry)
+        side = 2 * 120 * 120 + 4 * 120 * 72 / 3
+        assert surface_thickness_px(volume, geometry, mesh) == pytest.approx(
+            2 * 120 * 120 * 2 / side, rel=0.05
+        )
+
+
+def test_a_volume_file_gives_back_what_it_was_given(tmp_path: Path) -> None:
+    geometry = VolumeGeometry(size=8, depth=6, spacing=(0.5, 1.0, 1.0), z_zero=2)
+    volume = np.random.default_rng(0).integers(0, 256, geometry.shape, np.uint8)
+    path = tmp_path / "new" / "v.zarr.zip"
+    write_volume(path, volume, geometry)
+    found, attributes = read_volume(path)
+    assert np.array_equal(found, volume)
+    assert attributes == {"spacing": [0.5, 1.0, 1.0], "z_zero": 2}
+    assert [file.name for file in path.parent.iterdir()] == ["v.zarr.zip"]
+    path.write_bytes(path.read_bytes()[:100])
+    with pytest.raises(FacepipeError, match="--reprocess"):
+        read_volume(path)
+
+
+def test_listing_memory_does_not_grow_with_the_number_of_folders(tmp_path: Path) -> None:
+    for folder in range(3):
+        (tmp_path / f"{folder}").mkdir()
+        for number in range(5):
+            (tmp_path / f"{folder}" / f"{number}.PNG").touch()
+    (tmp_path / ".hidden.png").touch()
+    (tmp_path / "notes.txt").touch()
+    listing = Listing()
+    paths = [file.path for file in list_inbox(tmp_path, 0, listing)]
+    assert paths == sorted(paths)
+    assert (len(paths), listing.files, listing.other) == (15, 15, 2)
+    assert not list(list_inbox(tmp_path, timedelta(hours=1).total_seconds(), Listing()))
+
+
+def test_writers_of_one_number_on_two_machines_do_not_meet(tmp_path: Path) -> None:
+    target = tmp_path / "file"
+    with replacing(target) as here, replacing(target) as there:
+        here.write_text("here")
+        there.write_text("there")
+    assert target.read_text() == "here"
+    for name in (here.name, there.name):
+        assert fnmatch(name, ".*.tmp")
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]
