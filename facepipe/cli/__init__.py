@@ -24,7 +24,7 @@ COMMANDS = {
     "clean": ("facepipe.cli.bench:clean", "Delete a run's arrays and keep its tables."),
     "data": ("facepipe.cli.data:data", "Inspect data sets, synthesize faces."),
     "models": ("facepipe.cli.models:models", "List, show, import, remove and judge weights."),
-    "train": ("facepipe.cli.train:train", "Train networks."),
+    "train": ("facepipe.cli.train_group:train", "Train networks."),
 }
 
 

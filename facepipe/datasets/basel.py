@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from facepipe.core.errors import SampleError, UsageError
 from facepipe.datasets.facepart import face_part
-from facepipe.datasets.files import file_sha256
+from facepipe.datasets.file_tree import file_sha256
 from facepipe.datasets.matfile import Arrays, read_mat
 from facepipe.geometry.morphable import MorphableModel
 

@@ -10,7 +10,7 @@ from facepipe.core.names import unknown
 from facepipe.datasets.aflw2000 import Aflw2000, find_aflw2000
 from facepipe.datasets.basel import find_model
 from facepipe.datasets.dataset import Dataset
-from facepipe.datasets.files import FileTree
+from facepipe.datasets.file_tree import FileTree
 from facepipe.datasets.filters import FilteredDataset
 from facepipe.datasets.pairs import DEEPEST, Pairs
 from facepipe.datasets.photos import PhotosDataset

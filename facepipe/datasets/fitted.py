@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from facepipe.core.errors import SampleError, UsageError
 from facepipe.datasets.basel import notice
 from facepipe.datasets.dataset import Sample, SampleRef, Topology, Truth, TruthSource
-from facepipe.datasets.files import FileTree, is_photo, stem
+from facepipe.datasets.file_tree import FileTree, is_photo, stem
 from facepipe.datasets.matfile import Arrays, read_mat
 from facepipe.datasets.parameters import FaceParameters, check_landmarks, read_pose
 from facepipe.datasets.photos import refuse_twin

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from functools import cached_property
 
-from facepipe.datasets.files import FileTree, is_photo, stem
+from facepipe.datasets.file_tree import FileTree, is_photo, stem
 
 DEEPEST = 5
 """How many folders below the tree's root photos may lie for their data set to be found."""

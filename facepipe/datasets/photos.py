@@ -8,7 +8,7 @@ from pathlib import Path
 
 from facepipe.core.errors import SampleError, UsageError, printable
 from facepipe.datasets.dataset import Sample, SampleRef, Topology, TruthSource
-from facepipe.datasets.files import PHOTO_SUFFIXES, FileTree, is_photo, stem
+from facepipe.datasets.file_tree import PHOTO_SUFFIXES, FileTree, is_photo, stem
 from facepipe.datasets.pairs import Pairs
 from facepipe.imaging.images import decode_image
 

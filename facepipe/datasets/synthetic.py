@@ -9,7 +9,7 @@ import numpy as np
 
 from facepipe.core.errors import UsageError
 from facepipe.datasets.dataset import Sample, SampleRef, TruthSource
-from facepipe.datasets.files import FileTree, file_sha256
+from facepipe.datasets.file_tree import FileTree, file_sha256
 from facepipe.datasets.synthetic_marker import MARKER_FILE, parse_marker
 from facepipe.datasets.w300lp import W300LP
 from facepipe.geometry.head import HEAD_FILE, HEAD_NAME, load_head

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from facepipe.core.errors import SampleError
 from facepipe.datasets.basel import ModelFiles
 from facepipe.datasets.dataset import SampleRef, Truth
-from facepipe.datasets.files import FileTree, stem
+from facepipe.datasets.file_tree import FileTree, stem
 from facepipe.datasets.fitted import (
     PUBLISHED_SIZE_PX,
     FittedDataset,

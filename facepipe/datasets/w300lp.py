@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from facepipe.datasets.dataset import SampleRef, Truth
-from facepipe.datasets.files import FileTree, stem
+from facepipe.datasets.file_tree import FileTree, stem
 from facepipe.datasets.fitted import FittedDataset, dense_truth
 from facepipe.datasets.matfile import Arrays, read_mat
 from facepipe.datasets.pairs import Pairs, spelled_alike

@@ -37,7 +37,8 @@ def test_loops_can_be_imported_and_are_kept(nowhere: Path) -> None:
         copy.parent.mkdir(exist_ok=True)
         shutil.copy(ROOT / "facepipe" / f"{name}.py", copy)
     code = (
-        "import os, numpy; from facepipe.geometry import kernels; ones = numpy.full((8, 8), 255, numpy.uint8)\n"
+        "import os, numpy; from facepipe.geometry import kernels\n"
+        "ones = numpy.full((8, 8), 255, numpy.uint8)\n"
         "print(*kernels.count_inside(ones, ones), kernels.__file__)"
     )
     done = subprocess.run([sys.executable, "-c", code], cwd=nowhere.parent, capture_output=True, text=True)

@@ -15,7 +15,7 @@ from PIL import Image
 
 from facepipe.core.errors import EnvironmentTroubleError, SampleError, UsageError
 from facepipe.datasets.catalog import open_dataset
-from facepipe.datasets.files import FileTree
+from facepipe.datasets.file_tree import FileTree
 from facepipe.datasets.photos import PhotosDataset
 
 

@@ -19,7 +19,7 @@ from click.testing import CliRunner
 from PIL import Image
 
 from facepipe.cli.models import import_weights
-from facepipe.cli.train import train
+from facepipe.cli.train_group import train
 from facepipe.core.errors import UsageError, WeightsError
 from facepipe.core.schema import SUPERRES_TRAINING
 from facepipe.lab.superres.batches import PATCHES_PER_SQUARE, STEPS_PER_BLOCK, Batches

@@ -28,13 +28,9 @@ class TendedCluster:
         folder.mkdir()
         self._folder = folder
         port, here = free_port(), str(Path(__file__).parent)
+        path = os.pathsep.join(filter(None, (here, os.environ.get("PYTHONPATH"))))
         self.address = f"tcp://{LOOPBACK}:{port}"
-        variables = (
-            os.environ
-            | WORKER_ENVIRONMENT
-            | scheduler_environment()
-            | {"PYTHONPATH": os.pathsep.join(filter(None, (here, os.environ.get("PYTHONPATH"))))}
-        )
+        variables = os.environ | WORKER_ENVIRONMENT | scheduler_environment() | {"PYTHONPATH": path}
         self._processes = Processes(folder, variables)
         no_page = ("--no-dashboard",)
         worker = ("worker", self.address, "--nthreads", 1, *no_page, "--local-directory", folder / "scratch")

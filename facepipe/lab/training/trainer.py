@@ -22,7 +22,7 @@ from facepipe.lab.training.checkpoint import load_checkpoint, save_checkpoint
 from facepipe.lab.training.plan import Plan
 from facepipe.lab.training.signals import HeldSignals
 from facepipe.models.weights import WeightsFile, WeightsInfo, load_tensors, open_weights, save_weights
-from facepipe.models.weights.files import tensors_sha256
+from facepipe.models.weights.weights_file import tensors_sha256
 
 logger = logging.getLogger("facepipe")
 

@@ -5,15 +5,6 @@ Nothing here needs torch: tensors are numpy arrays.
 
 from facepipe.models.weights.card import CURVE, card_text, is_curve, model_card, sparkline, write_card
 from facepipe.models.weights.figures import COMMANDS, FITTED_HEAD, TRUTH_ITSELF, telling_figures, wrong_figure
-from facepipe.models.weights.files import (
-    Tensors,
-    WeightsFile,
-    is_weights,
-    load_tensors,
-    open_weights,
-    save_weights,
-    weights_at,
-)
 from facepipe.models.weights.info import FILE_SUFFIXES, WeightsInfo, check_name
 from facepipe.models.weights.listing import Listed, count_parameters, list_text, listed
 from facepipe.models.weights.model_store import (
@@ -27,6 +18,15 @@ from facepipe.models.weights.model_store import (
 from facepipe.models.weights.tensor_check import check_shapes, without_prefix
 from facepipe.models.weights.third_party import read_foreign
 from facepipe.models.weights.torch7 import TorchObject, is_torch7, read_torch7
+from facepipe.models.weights.weights_file import (
+    Tensors,
+    WeightsFile,
+    is_weights,
+    load_tensors,
+    open_weights,
+    save_weights,
+    weights_at,
+)
 
 __all__ = [
     "COMMANDS",

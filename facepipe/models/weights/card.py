@@ -8,8 +8,8 @@ from itertools import pairwise
 from typing import Any
 
 from facepipe.models.weights.figures import COLUMNS, COMMANDS, MEANINGS, figure_tables, figure_text
-from facepipe.models.weights.files import WeightsFile
 from facepipe.models.weights.info import WeightsInfo
+from facepipe.models.weights.weights_file import WeightsFile
 
 CURVE = "loss_curve"
 """Key in `WeightsInfo.training` of the losses of a training, evenly spaced; a card draws them."""

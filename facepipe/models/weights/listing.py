@@ -11,8 +11,8 @@ from safetensors import SafetensorError, safe_open
 
 from facepipe.core.errors import WeightsError
 from facepipe.models.weights.figures import telling_figures
-from facepipe.models.weights.files import WeightsFile
 from facepipe.models.weights.info import Kind
+from facepipe.models.weights.weights_file import WeightsFile
 
 _BUFFERS = ("running_mean", "running_var", "num_batches_tracked")
 _GAP = "  "

@@ -7,8 +7,8 @@ import sys
 from pathlib import Path
 
 from facepipe.core.errors import UsageError, WeightsError
-from facepipe.models.weights.files import WeightsFile, open_weights
 from facepipe.models.weights.info import Kind
+from facepipe.models.weights.weights_file import WeightsFile, open_weights
 
 SUFFIX = ".safetensors"
 

@@ -8,7 +8,7 @@ from typing import Any
 from numpy.typing import NDArray
 
 from facepipe.core.errors import WeightsError
-from facepipe.models.weights.files import Tensors
+from facepipe.models.weights.weights_file import Tensors
 
 _PREFIXES = ("module.", "netG.")
 

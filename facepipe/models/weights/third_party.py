@@ -18,9 +18,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from facepipe.core.errors import WeightsError
-from facepipe.models.weights.files import from_bfloat16, load_tensors
 from facepipe.models.weights.pickles import read_pickle
 from facepipe.models.weights.records import Record, StorageRef, TensorRef
+from facepipe.models.weights.weights_file import from_bfloat16, load_tensors
 
 MAX_FILE_BYTES = 4 * 1024**3
 TORCH7_STARTS = (b"\x03\0\0\0", b"\x04\0\0\0")
