@@ -23,7 +23,7 @@ from monkey import (
     SCHEDULER,
     WORKER_SIGNALS,
     Monkey,
-    Tally,
+    report,
 )
 from outcomes import check_run
 from tended import TendedCluster
@@ -130,12 +130,3 @@ def test_a_cluster_of_ones_own_that_falls_over(seed: int, tmp_path: Path) -> Non
     check_run(run, calm, n * CONDITIONS, {})
     assert tally.done[SCHEDULER] >= 1
     report(f"seed {seed}", tally, traces)
-
-
-def report(which: str, tally: Tally, traces: Path) -> None:
-    loads = sum(len(trace.read_text().split()) for trace in traces.iterdir())
-    done = ", ".join(f"{what} {count}" for what, count in sorted(tally.done.items()))
-    print(
-        f"\n{which}: {tally.runs} runs, exits {tally.statuses}; {done}; {len(tally.written)} units, "
-        f"{tally.again} parts written again, {loads} images loaded; {tally.seconds / 60:.1f} minutes"
-    )

@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 import pytest
 from click.testing import CliRunner
 from PIL import Image
-from test_results import TWO, write_run
+from written_runs import TWO, write_run
 
 from facepipe.cli import facepipe
 from facepipe.core.config_model import read_config_file

@@ -248,3 +248,12 @@ def _end_group(pid: int) -> None:
     """What a killed driver leaves behind goes, too, as on a machine that went down."""
     with suppress(ProcessLookupError):
         os.killpg(pid, signal.SIGKILL)
+
+
+def report(which: str, tally: Tally, traces: Path) -> None:
+    loads = sum(len(trace.read_text().split()) for trace in traces.iterdir())
+    done = ", ".join(f"{what} {count}" for what, count in sorted(tally.done.items()))
+    print(
+        f"\n{which}: {tally.runs} runs, exits {tally.statuses}; {done}; {len(tally.written)} units, "
+        f"{tally.again} parts written again, {loads} images loaded; {tally.seconds / 60:.1f} minutes"
+    )

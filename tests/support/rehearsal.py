@@ -67,7 +67,7 @@ class Rehearsal:
                 "--local-directory",
                 self.folder / name,
             )
-            spying = ("--preload", ROOT / "tests" / "spy.py")
+            spying = ("--preload", ROOT / "tests" / "support" / "spy.py")
             start(f"{name}-worker", "dask", "worker", self.cluster, *place, *spying, *resources)
         self.processes.wait_until_well(f"http://{loopback}:{self.dashboard_port}/health")
 

@@ -12,9 +12,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 from inboxes import FATAL, canvas, sample_faces, write, write_clip
-from monkey import ARCHIVE_DAMAGE, BAD_DISK, DISTURBANCES, FULL_DISK, Monkey
+from monkey import ARCHIVE_DAMAGE, BAD_DISK, DISTURBANCES, FULL_DISK, Monkey, report
 from outcomes import check_archive
-from test_chaos import report
 from watchers import HANGING
 
 SUPPORT = Path(__file__).parents[1] / "support"
