@@ -45,6 +45,10 @@ class SampleError(FacepipeError):
         return f"{self.reason}: {self.detail}"
 
 
+class PluginError(UsageError):
+    """A plug-in is not installed, cannot be imported or does not keep to its protocol."""
+
+
 class WeightsError(FacepipeError):
     """A weights file is missing, damaged, unsafe or of an unknown kind."""
 

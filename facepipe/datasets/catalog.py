@@ -7,6 +7,7 @@ from pathlib import Path
 
 from facepipe.core.errors import UsageError
 from facepipe.core.names import unknown
+from facepipe.core.plugins import has_plugin, plugin_names
 from facepipe.datasets.aflw2000 import Aflw2000, find_aflw2000
 from facepipe.datasets.basel import find_model
 from facepipe.datasets.dataset import Dataset
@@ -14,6 +15,7 @@ from facepipe.datasets.file_tree import FileTree
 from facepipe.datasets.filters import FilteredDataset
 from facepipe.datasets.pairs import DEEPEST, Pairs
 from facepipe.datasets.photos import PhotosDataset
+from facepipe.datasets.plugin_dataset import open_plugin_dataset
 from facepipe.datasets.split import SPLITS, Split
 from facepipe.datasets.synthetic import find_synthesized, open_synthesized
 from facepipe.datasets.synthetic_marker import MARKER_FILE
@@ -79,7 +81,7 @@ def open_dataset(
 
     Args:
         path_or_name: a folder or a zip archive, or 'sample' for the faces that ship with facepipe.
-        kind: 'auto' or one of `KINDS`.
+        kind: 'auto', one of `KINDS`, or a plug-in.
         subsets: take only these subsets.
         min_yaw_deg, max_yaw_deg: take only faces whose |yaw| lies between these.
         split: take only this part of the fixed split (see `facepipe.datasets.split`).
@@ -101,8 +103,9 @@ def open_dataset(
 
 
 def _open(path_or_name: str | Path, kind: str, model: Path | None) -> Dataset:
-    if kind not in ("auto", *KINDS):
-        raise unknown("kind of data set", kind, ["auto", *KINDS])
+    is_plugin = kind not in ("auto", *KINDS)
+    if is_plugin and not has_plugin("dataset", kind):
+        raise unknown("kind of data set", kind, ["auto", *KINDS, *plugin_names("dataset"), "module:object"])
     if str(path_or_name) == SAMPLE_NAME:
         if kind != "auto":
             raise UsageError(
@@ -119,6 +122,8 @@ def _open(path_or_name: str | Path, kind: str, model: Path | None) -> Dataset:
         )
     # Workers may run in another folder.
     path = path.absolute()
+    if is_plugin:
+        return open_plugin_dataset(kind, path)
     tree = FileTree(path)
     # What lies as it was published is found first: other finds must not change the ids of its samples.
     for pairs in (None, Pairs(tree)):

@@ -14,7 +14,8 @@ from facepipe.geometry.mesh import photo_colours
 from facepipe.geometry.volume import SurfaceMesh, display_surface
 from facepipe.imaging.crop import Crop, full_crop
 from facepipe.models.superres.size_fit import to_network_size
-from facepipe.models.vrn.regressors import WeightsRegressor, get_regressor, known_regressors
+from facepipe.models.vrn.base import Regressor
+from facepipe.models.vrn.regressors import get_regressor, known_regressors
 
 DEFAULT_REGRESSOR = "vrn-compact"
 DEFAULT_METHOD = "compact-camera"
@@ -94,7 +95,7 @@ def find_crops(image: Image8, mode: CropMode = "auto", all_faces: bool = False) 
     return [face_crop(face, width, height) for face in wanted]
 
 
-def mesh_regressor(name: str) -> WeightsRegressor:
+def mesh_regressor(name: str) -> Regressor:
     """Return the regressor of a name.
 
     Raises:

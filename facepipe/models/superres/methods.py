@@ -2,8 +2,8 @@
 
 Interpolations; every shipped or imported weights file of kind 'superres', under its own name; and
 families: files `NAME-x2`, `NAME-x4`, ... together answer to `NAME`, which picks by the size needed.
-`file:PATH` is a weights file on disk. Asking needs no torch: it is imported when a network is built,
-and to look into a `file:` that is not facepipe's own.
+`file:PATH` is a weights file on disk; other packages bring plug-ins (`facepipe.core.plugins`). Asking
+needs no torch: it is imported when a network is built, and to look into a `file:` that is not facepipe's own.
 """
 
 from __future__ import annotations
@@ -13,9 +13,11 @@ from pathlib import Path
 
 from facepipe.core.errors import UsageError
 from facepipe.core.names import unknown
+from facepipe.core.plugins import has_plugin, plugin_names
 from facepipe.models.superres.base import Method
 from facepipe.models.superres.interpolate import INTERPOLATIONS
 from facepipe.models.superres.networks import FilePathMethod, WeightsFamily, WeightsMethod
+from facepipe.models.superres.plugin_method import open_method_plugin
 from facepipe.models.weights import WeightsFile, find_weights, list_weights, weights_at
 
 FILE_PREFIX = "file:"
@@ -26,6 +28,7 @@ def get_method(name: str) -> Method:
 
     Raises:
         UsageError: there is none of that name; the message suggests a near one.
+        PluginError: it is a plug-in that cannot be used.
         WeightsError: its weights are missing, damaged or of an unknown architecture.
     """
     for interpolation in INTERPOLATIONS:
@@ -39,7 +42,10 @@ def get_method(name: str) -> Method:
     members = _families().get(name)
     if members:
         return WeightsFamily(name, tuple(WeightsMethod(member.path.stem, member) for member in members))
-    raise unknown("method", name, [*known_methods(), f"{FILE_PREFIX}PATH"])
+    if has_plugin("method", name):
+        return open_method_plugin(name)
+    others = [*plugin_names("method"), f"{FILE_PREFIX}PATH", "module:object"]
+    raise unknown("method", name, [*known_methods(), *others])
 
 
 def open_network(name_or_file: str) -> WeightsMethod:
@@ -61,7 +67,7 @@ def open_network(name_or_file: str) -> WeightsMethod:
 
 
 def known_methods() -> list[str]:
-    """Names of all methods but `file:`: interpolations, families, then single weights."""
+    """Names of all methods but `file:` and plug-ins: interpolations, families, then single weights."""
     singles = [file.path.stem for file in list_weights("superres")]
     return list(dict.fromkeys([*(method.name for method in INTERPOLATIONS), *_families(), *singles]))
 

@@ -1,4 +1,4 @@
-"""The regressors that there are: the shipped and imported weights of kind 'regressor'.
+"""The regressors that there are: the shipped and imported weights of kind 'regressor', and plug-ins.
 
 Asking needs no torch: it is imported when a network is built.
 """
@@ -16,8 +16,10 @@ from typing import Any
 from facepipe.core.conventions import VolumeGeometry
 from facepipe.core.errors import UsageError, WeightsError
 from facepipe.core.names import unknown
+from facepipe.core.plugins import has_plugin, plugin_names
 from facepipe.models.vrn.backends import Backend, check_backend
-from facepipe.models.vrn.base import VolumeRegressor
+from facepipe.models.vrn.base import Regressor, VolumeRegressor
+from facepipe.models.vrn.plugin_regressor import open_regressor_plugin
 from facepipe.models.weights import FILE_SUFFIXES, WeightsFile, find_weights, list_weights, weights_at
 
 ARCHITECTURES = ("hourglass", "thirds", "vrn")
@@ -80,7 +82,7 @@ def _built(
     return HourglassRegressor(file, geometry, device, bf16=backend == "torch-bf16")
 
 
-def get_regressor(name: str, others: Iterable[str] = ()) -> WeightsRegressor:
+def get_regressor(name: str, others: Iterable[str] = ()) -> Regressor:
     """Return the regressor of a name.
 
     Args:
@@ -89,16 +91,20 @@ def get_regressor(name: str, others: Iterable[str] = ()) -> WeightsRegressor:
 
     Raises:
         UsageError: there is none of that name; the message suggests a near one.
+        PluginError: it is a plug-in that cannot be used.
         WeightsError: its weights are damaged or of an unknown architecture.
     """
     file = find_weights(name, "regressor")
+    if file is None and has_plugin("regressor", name):
+        return open_regressor_plugin(name)
     if file is None and name.endswith(FILE_SUFFIXES):
         raise UsageError(
             f"{name}: regressors are asked for by name; import it first: facepipe models import {name} "
             "--as NAME"
         )
     if file is None:
-        raise unknown("regressor", name, [*known_regressors(), *others])
+        known = [*known_regressors(), *plugin_names("regressor"), "module:object", *others]
+        raise unknown("regressor", name, known)
     return _regressor(name, file)
 
 
@@ -106,12 +112,15 @@ def open_regressor(name_or_file: str) -> WeightsRegressor:
     """Return the regressor of a name, or that of a weights file (`*.safetensors`) which was not imported.
 
     Raises:
-        UsageError: there is none of that name, or no such file.
+        UsageError: there is none of that name, no such file, or it is a plug-in.
         WeightsError: the weights are damaged, of another kind or of an unknown architecture.
     """
     file = weights_at(name_or_file)
     if file is None:
-        return get_regressor(name_or_file)
+        found = get_regressor(name_or_file)
+        if not isinstance(found, WeightsRegressor):
+            raise UsageError(f"{name_or_file}: a plug-in; weights are needed here, such as vrn-compact")
+        return found
     if file.info.kind != "regressor":
         raise WeightsError(f"{file.path}: weights of kind {file.info.kind!r}; a regressor is needed here")
     return _regressor(file.info.name, file)
@@ -140,7 +149,7 @@ def check_architecture(architecture: str, name: str) -> None:
 
 
 def known_regressors() -> list[str]:
-    """Names of all shipped and imported regressors."""
+    """Names of all shipped and imported regressors, without plug-ins."""
     return [file.path.stem for file in list_weights("regressor")]
 
 
