@@ -101,6 +101,10 @@ class ExternalResults:
         sizes = [[key, path.stat().st_size] for key, path in self.files().items()]
         return hashlib.sha256(json.dumps([sizes, self.as_json()], sort_keys=True).encode()).hexdigest()
 
+    def has(self, sample_id: str) -> bool:
+        """Whether there is a file of a sample."""
+        return sample_id in self.files() or sample_id.rsplit("/", 1)[-1] in _by_name(self.folder)
+
     def find(self, sample_id: str) -> Path:
         """The file of a sample.
 
@@ -132,7 +136,7 @@ class ExternalResults:
         mesh = read_mesh(path)
         points = to_reference(mesh.vertices, self.frame, crop)
         if self.frame == "image":
-            points = points + [0.0, 0.0, image_z(points, mesh.triangles)]
+            points[:, 2] += image_z(points, mesh.triangles)
         volume = voxelise(points, mesh.triangles, self.geometry)
         if not volume.any():
             raise SampleError("misplaced-result", f"{path}: the mesh lies outside the picture")
@@ -164,6 +168,10 @@ def open_results(text: str) -> tuple[str, Path]:
         raise UsageError(f"{text}: expected NAME=FOLDER, as in deca=results/deca")
     if not folder.is_dir():
         raise UsageError(f"{folder}: no such folder; expected meshes or volumes, one for each sample")
+    _listed.cache_clear()
+    _by_name.cache_clear()
+    _listed.cache_clear()
+    _by_name.cache_clear()
     if not _listed(folder):
         raise UsageError(
             f"{folder}: no result in it; expected files {', '.join((*MESH_SUFFIXES, *VOLUME_SUFFIXES))} "
@@ -216,7 +224,7 @@ def geometry_of(folder: Path) -> VolumeGeometry:
 
 def to_reference(points: NDArray[np.floating], frame: Frame, crop: Crop) -> NDArray[np.float64]:
     """Bring points (V, 3) from the coordinates of a file to reference pixels."""
-    values = np.asarray(points, np.float64)
+    values = np.array(points, np.float64)
     if frame == "crop":
         return values
     if frame == "file":
@@ -283,7 +291,7 @@ def _checked_volume(values: NDArray[Any], geometry: VolumeGeometry, path: Path) 
         return values.astype(np.uint8) * np.uint8(255)
     if values.dtype == np.uint8:
         volume = values
-    elif np.issubdtype(values.dtype, np.floating) and 0 <= values.min() and values.max() <= 1:
+    elif np.issubdtype(values.dtype, np.floating) and values.min() >= 0 and values.max() <= 1:
         volume = np.rint(values * 255).astype(np.uint8)
     else:
         raise SampleError(

@@ -19,7 +19,6 @@ from facepipe.bench.external_results import (
     FRAMES,
     ExternalResults,
     Frame,
-    check_names,
     to_reference,
 )
 from facepipe.core.conventions import NETWORK_PX
@@ -32,10 +31,10 @@ from facepipe.metrics.surface import Surface
 CHECKED_SAMPLES = 48
 """Samples of a folder that are looked at, spread evenly over it."""
 
-SURFACE_POINTS = 8000
+SURFACE_POINTS = 4000
 """Points spread over a result, which stand for its surface."""
 
-TRUE_POINTS = 400
+TRUE_POINTS = 200
 """Points of the true face, at most."""
 
 REACH_PX = 3.0
@@ -51,8 +50,8 @@ MOSTLY = 0.7
 """... for this share of the samples, ..."""
 
 STRICTLY = 0.5
-"""... and below this share where fewer than `FEW` samples were looked at, or where a poor method can be meant:
-one that makes faces flat."""
+"""... and below this share where fewer than `FEW` samples were looked at, or where it can be a poor
+method, one that makes faces flat."""
 
 FEW = 4
 
@@ -88,7 +87,9 @@ class CheckedSample:
     d_px: float
 
 
-def checked_sample(sample_id: str, crop: Crop, truth: Truth, topology: Topology | None) -> CheckedSample | None:
+def checked_sample(
+    sample_id: str, crop: Crop, truth: Truth, topology: Topology | None
+) -> CheckedSample | None:
     """Choose the points of a sample that results are compared at; None where the truth has no depth.
 
     Args:
@@ -111,6 +112,11 @@ def checked_sample(sample_id: str, crop: Crop, truth: Truth, topology: Topology 
         if len(region) >= len(points):
             points = truth.vertices[region[:: max(1, len(region) // TRUE_POINTS)]].astype(np.float64)
     return CheckedSample(sample_id, crop, points, d_px)
+
+
+def spread(vertices: NDArray[np.floating], triangles: NDArray[np.integer]) -> Points:
+    """Points (`SURFACE_POINTS`, 3) spread evenly over a mesh, (V, 3) and (T, 3)."""
+    return Surface(vertices, triangles).sample(SURFACE_POINTS, seed=0).points
 
 
 def misfit(surface_points: Points, sample: CheckedSample) -> float:
@@ -152,20 +158,22 @@ def check_results(results: ExternalResults, samples: Sequence[CheckedSample], fr
 
     Args:
         results: the folder.
-        samples: those that are looked at, see `checked_sample`.
+        samples: those that are looked at, see `checked_sample`; each has a file.
         frame: one of `FRAMES`, or 'auto' to take the one that fits.
 
     Raises:
-        UsageError: the results are not named as the samples, lie elsewhere, are mirrored, of another scale,
-            or belong to other samples; the message says which.
+        UsageError: the results lie elsewhere, are mirrored, of another scale, or belong to other samples; the
+            message says which.
     """
-    check_names(results, [sample.sample_id for sample in samples])
-    looked_at = [sample for sample in samples if _is_there(results, sample.sample_id)]
-    looked_at = looked_at[:: max(1, len(looked_at) // CHECKED_SAMPLES)]
+    found = [(sample, _spread(results, sample.sample_id)) for sample in samples]
+    looked_at = [sample for sample, points in found if len(points)]
+    raw = [points for _, points in found if len(points)]
     if not looked_at:
-        raise UsageError(f"{results.folder}: no readable result belongs to a sample whose depth is known")
-    raw = [_spread(results, sample.sample_id) for sample in looked_at]
-    fits = {name: _misfits(results, raw, looked_at, name, _as_it_stands) for name in FRAMES}
+        raise UsageError(
+            f"{results.folder}: no readable result belongs to a sample whose depth is known; results are "
+            "scored on data sets with dense truth or landmarks in 3D"
+        )
+    fits = {name: _misfits(results, raw, looked_at, name) for name in FRAMES}
     if results.is_volumes():
         chosen: Frame = "crop"
     elif frame == "auto":
@@ -189,17 +197,10 @@ def check_results(results: ExternalResults, samples: Sequence[CheckedSample], fr
     if typical > FAR_OFF:
         raise UsageError(
             f"{results.folder}: misaligned: the results do not lie on the faces (median depth error "
-            f"{typical:.2f} of the distance of the eyes); expected the coordinates of --frame image, crop or file"
+            f"{typical:.2f} of the distance of the eyes); expected the coordinates of --frame "
+            "image, crop or file"
         )
     return replace(results, frame=chosen)
-
-
-def _is_there(results: ExternalResults, sample_id: str) -> bool:
-    try:
-        results.find(sample_id)
-    except SampleError:
-        return False
-    return True
 
 
 def _spread(results: ExternalResults, sample_id: str) -> Points:
@@ -208,7 +209,7 @@ def _spread(results: ExternalResults, sample_id: str) -> Points:
         mesh = results.mesh(sample_id)
     except SampleError:
         return np.zeros((0, 3))
-    return Surface(mesh.vertices, mesh.triangles).sample(SURFACE_POINTS, seed=0).points
+    return spread(mesh.vertices, mesh.triangles)
 
 
 def _placed(results: ExternalResults, points: Points, crop: Crop, frame: Frame) -> Points:
@@ -220,10 +221,9 @@ def _misfits(
     raw: Sequence[Points],
     samples: Sequence[CheckedSample],
     frame: Frame,
-    change: Callable[[Points, CheckedSample], Points],
 ) -> NDArray[np.float64]:
-    placed = (_placed(results, points, sample.crop, frame) for points, sample in zip(raw, samples, strict=True))
-    return np.array([misfit(change(p, sample), sample) for p, sample in zip(placed, samples, strict=True)])
+    placed = (_placed(results, p, sample.crop, frame) for p, sample in zip(raw, samples, strict=True))
+    return np.array([misfit(points, sample) for points, sample in zip(placed, samples, strict=True)])
 
 
 def _front_z(surface_points: Points, at: Points) -> NDArray[np.float64]:
@@ -239,10 +239,6 @@ def _front_z(surface_points: Points, at: Points) -> NDArray[np.float64]:
         z = surface_points[nearest, 2].reshape(len(distance), -1).max(axis=1)
         front[empty] = np.where(distance.reshape(len(distance), -1)[:, 0] <= REACH_PX, z, np.nan)
     return front
-
-
-def _as_it_stands(points: Points, sample: CheckedSample) -> Points:  # noqa: ARG001
-    return points
 
 
 def _mirror_x(points: Points, sample: CheckedSample) -> Points:  # noqa: ARG001
@@ -268,7 +264,7 @@ def _scaled(*factors: float) -> Callable[[Points, CheckedSample], Points]:
 
 def _moved(right: float, down: float) -> Callable[[Points, CheckedSample], Points]:
     def move(points: Points, sample: CheckedSample) -> Points:
-        return points + [right * sample.d_px, down * sample.d_px, 0.0]
+        return points + np.array([right, down, 0.0]) * sample.d_px
 
     return move
 
@@ -339,8 +335,9 @@ def _check_width(
     ratio = float(np.median(ratios)) if ratios else 1.0
     if not SMALLEST_WIDTH <= ratio <= LARGEST_WIDTH:
         raise UsageError(
-            f"{results.folder}: wrongly scaled: the results are {ratio:.2g} times as wide as the faces; expected "
-            "pixels of the photo (--frame image), of the 128-px reference (crop), or facepipe's own files (file)"
+            f"{results.folder}: wrongly scaled: the results are {ratio:.2g} times as wide as the faces; "
+            "expected pixels of the photo (--frame image), of the 128-px reference (crop), or facepipe's own "
+            "files (file)"
         )
 
 
@@ -367,7 +364,7 @@ def _check_owners(
     if np.mean(strangers) >= 0.5:
         example = int(np.flatnonzero(strangers)[0])
         raise UsageError(
-            f"{results.folder}: wrongly named: {int(strangers.sum())} of {len(samples)} results fit another "
-            f"sample's face much better than that of their name, as {samples[example].sample_id!r}, which fits "
-            f"{samples[owner[example]].sample_id!r}; nothing was scored"
+            f"{results.folder}: wrongly named: {int(strangers.sum())} of {len(samples)} results fit the "
+            f"face of another sample much better than that of their name, as {samples[example].sample_id!r}, "
+            f"which fits {samples[owner[example]].sample_id!r}; nothing was scored"
         )
