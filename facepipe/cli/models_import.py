@@ -22,13 +22,13 @@ from facepipe.models.weights import (
     WeightsFile,
     WeightsInfo,
     check_name,
+    find_network,
     imported_folder,
     is_torch7,
     is_weights,
     list_weights,
     load_tensors,
     open_weights,
-    read_foreign,
     read_torch7,
     save_weights,
     shipped_folder,
@@ -169,7 +169,8 @@ def _check_fit(tensors: Tensors, info: WeightsInfo, name: str) -> None:
     elif info.architecture == FOREIGN:
         from facepipe.models.superres.spandrel import recognise_foreign
 
-        recognise_foreign(tensors, name)
+        if recognise_foreign(tensors, name) is None:
+            raise WeightsError(f"{name}: spandrel knows no architecture with these tensors")
     else:
         from facepipe.models.superres.build import check_fit
 
@@ -204,21 +205,9 @@ def _recognised(file: Path) -> tuple[Tensors, WeightsInfo]:
 
         return recognise_torch7(read_torch7(file), str(file))
     # These compare with networks, which torch builds.
+    from facepipe.models.superres.spandrel import recognise_foreign
     from facepipe.models.vrn.detect_architecture import recognise_regressor
     from facepipe.models.vrn.study_2019 import recognise_study
 
-    tensors = read_foreign(file)
-    for recognise in (recognise_superres, recognise_study, recognise_regressor):
-        found = recognise(tensors, str(file))
-        if found is not None:
-            return found
-    from facepipe.models.superres.spandrel import recognise_foreign
-
-    try:
-        return recognise_foreign(tensors, str(file))
-    except WeightsError as error:
-        some = ", ".join(sorted(tensors)[:3])
-        raise WeightsError(
-            f"{file}: its {len(tensors)} tensors ({some}, ...) belong to no network that facepipe knows; "
-            f"{str(error).removeprefix(f'{file}: ')}"
-        ) from error
+    own = (recognise_superres, recognise_study, recognise_regressor)
+    return find_network(file, own, (recognise_foreign,))

@@ -20,8 +20,7 @@ from facepipe.core.config_model import read_config_file
 from facepipe.core.errors import SampleError, UsageError, WeightsError
 from facepipe.datasets.matfile import read_mat
 from facepipe.imaging.images import decode_image
-from facepipe.models.weights import WeightsInfo, load_tensors, open_weights, read_foreign, save_weights
-from facepipe.models.weights.pickles import read_pickle
+from facepipe.models.weights import WeightsInfo, load_tensors, open_weights, read_third_party, save_weights
 
 CASES = 1000
 MAX_GROWTH_MB = 800
@@ -142,19 +141,19 @@ def test_checkpoints(tmp_path: Path) -> None:
 
     def read(data: bytes) -> None:
         path.write_bytes(data)
-        tensors = read_foreign(path)
-        assert all(isinstance(value, np.ndarray) for value in tensors.values())
+        states = read_third_party(path)
+        assert all(isinstance(value, np.ndarray) for state in states.values() for value in state.values())
 
     _, bad = outcomes(originals, read, WeightsError)
     assert bad > CASES / 5
 
 
-def test_an_odd_escape_in_a_damaged_pickle_is_no_warning() -> None:
-    """Protocol 0 writes strings with escapes; Python warns of those that it does not know."""
-    try:
-        read_pickle(io.BytesIO(b"S'\\c'\n."), "odd.pth")
-    except WeightsError as error:
-        assert "odd.pth" in str(error)
+def test_an_odd_escape_in_a_damaged_pickle_is_an_error_and_no_warning(tmp_path: Path) -> None:
+    """Protocol 0 writes strings with escapes, and Python warns of those that it does not know."""
+    path = tmp_path / "odd.pth"
+    path.write_bytes(b"\x80\x02S'\\c torch.nn.modules.'\n.")
+    with pytest.raises(WeightsError, match=r"odd\.pth: a damaged or truncated PyTorch checkpoint"):
+        read_third_party(path)
 
 
 def test_weights(tmp_path: Path) -> None:

@@ -21,7 +21,7 @@ from facepipe.cli import facepipe
 from facepipe.core.config_model import read_config_file
 from facepipe.core.errors import SampleError, UsageError, WeightsError, printable
 from facepipe.datasets.catalog import open_dataset
-from facepipe.models.weights import read_foreign
+from facepipe.models.weights import read_third_party
 from facepipe.results import ask
 from facepipe.results import query as querying
 
@@ -157,7 +157,7 @@ class TestPayloads:
         else:
             np.savez(path, weight=payload)
         with pytest.raises(WeightsError):
-            read_foreign(path)
+            read_third_party(path)
         photos = tmp_path / "photos"
         photos.mkdir()
         (photos / "evil.jpg").write_bytes(path.read_bytes())

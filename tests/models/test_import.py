@@ -22,7 +22,7 @@ from safetensors.torch import save_file
 from facepipe.cli.models import import_weights, models
 from facepipe.core.errors import UsageError, WeightsError
 from facepipe.models.superres.methods import get_method, known_methods
-from facepipe.models.weights import find_weights, load_tensors, read_foreign, save_weights
+from facepipe.models.weights import find_weights, load_tensors, read_third_party, save_weights
 
 MAGIC = 0x1950A86A20F9469CFC6C
 
@@ -38,10 +38,12 @@ def _same(tensors: dict, state: dict) -> None:
 def test_pickled_modules_and_state_dictionaries_give_the_same_tensors(tmp_path: Path, legacy: bool) -> None:
     network = espcn(4)
     state = network.state_dict()
-    _same(read_foreign(save_module(network, tmp_path / "module.pth", legacy=legacy)), state)
-    _same(read_foreign(save(state, tmp_path / "state.pth", legacy=legacy)), state)
+    _same(read_third_party(save_module(network, tmp_path / "module.pth", legacy=legacy))[""], state)
+    _same(read_third_party(save(state, tmp_path / "state.pth", legacy=legacy))[""], state)
     wrapped = {"epoch": 3, "state_dict": state, "optimizer": {"lr": 0.1, "moments": torch.ones(5)}}
-    _same(read_foreign(save(wrapped, tmp_path / "wrapped.pth", legacy=legacy)), state)
+    found = read_third_party(save(wrapped, tmp_path / "wrapped.pth", legacy=legacy))
+    assert found.keys() == {"state_dict", "optimizer"}
+    _same(found["state_dict"], state)
 
 
 @pytest.mark.parametrize("legacy", [True, False])
@@ -59,13 +61,13 @@ def test_every_number_type_strides_and_shared_storages(tmp_path: Path, legacy: b
         "flags": torch.tensor([True, False]),
         "bytes": torch.tensor([0, 255], dtype=torch.uint8),
     }
-    _same(read_foreign(save(state, tmp_path / "types.pth", legacy=legacy)), state)
+    _same(read_third_party(save(state, tmp_path / "types.pth", legacy=legacy))[""], state)
 
 
 def test_safetensors_of_others(tmp_path: Path) -> None:
     state = espcn(2).state_dict()
     save_file(state, tmp_path / "plain.safetensors")
-    _same(read_foreign(tmp_path / "plain.safetensors"), state)
+    _same(read_third_party(tmp_path / "plain.safetensors")[""], state)
 
 
 class Payload:
@@ -105,7 +107,7 @@ def test_a_payload_is_refused_and_does_not_run(tmp_path: Path, legacy: bool, whe
 
 @pytest.mark.parametrize(
     "name",
-    ["builtins eval", "torch load", "torch._utils _rebuild_device_tensor_from_numpy", "torch.nn Module"],
+    ["builtins eval", "torch load", "torch._utils _import_dotted_name", "torch.nn Module"],
 )
 def test_only_listed_globals_are_allowed(tmp_path: Path, name: str) -> None:
     path = tmp_path / "named.pth"
@@ -113,7 +115,7 @@ def test_only_listed_globals_are_allowed(tmp_path: Path, name: str) -> None:
     prefix = pickle.dumps(MAGIC, 2) + pickle.dumps(1001, 2) + pickle.dumps({"little_endian": True}, 2)
     path.write_bytes(prefix + b"\x80\x02c" + f"{module}\n{attribute}\n".encode() + b".")
     with pytest.raises(WeightsError, match="refused"):
-        read_foreign(path)
+        read_third_party(path)
 
 
 def _legacy(main: bytes, keys: bytes = b"\x80\x02].", tail: bytes = b"") -> bytes:
@@ -124,9 +126,9 @@ def _legacy(main: bytes, keys: bytes = b"\x80\x02].", tail: bytes = b"") -> byte
 def _tensor_pickle(numel: int, size: tuple[int, ...], stride: tuple[int, ...], offset: int = 0) -> bytes:
     storage = b"(X\x07\x00\x00\x00storagectorch\nFloatStorage\nX\x01\x00\x00\x000X\x03\x00\x00\x00cpu"
     storage += pickle.dumps(numel, 2)[2:-1] + b"NtQ"
-    arguments = (
-        b"(" + storage + b"".join(pickle.dumps(part, 2)[2:-1] for part in (offset, size, stride)) + b"t"
-    )
+    parts = (offset, size, stride, False)
+    hooks = b"ccollections\nOrderedDict\n)R"
+    arguments = b"(" + storage + b"".join(pickle.dumps(part, 2)[2:-1] for part in parts) + hooks + b"t"
     return b"\x80\x02}X\x01\x00\x00\x00wctorch._utils\n_rebuild_tensor_v2\n" + arguments + b"Rs."
 
 
@@ -137,7 +139,7 @@ def test_the_hand_written_checkpoint_is_understood(tmp_path: Path) -> None:
     path = tmp_path / "hand.pth"
     tail = struct.pack("<q4f", 4, 1, 2, 3, 4)
     path.write_bytes(_legacy(_tensor_pickle(4, (2, 2), (1, 2)), KEYS, tail))
-    np.testing.assert_array_equal(read_foreign(path)["w"], [[1, 3], [2, 4]])
+    np.testing.assert_array_equal(read_third_party(path)[""]["w"], [[1, 3], [2, 4]])
 
 
 @pytest.mark.parametrize(
@@ -164,7 +166,7 @@ def test_absurd_checkpoints_are_refused_without_harm(tmp_path: Path, main: bytes
     path = tmp_path / "absurd.pth"
     path.write_bytes(_legacy(main, KEYS, struct.pack("<q4f", 4, 1, 2, 3, 4)))
     with pytest.raises(WeightsError, match=r"absurd\.pth"):
-        read_foreign(path)
+        read_third_party(path)
 
 
 def test_modules_that_contain_each_other_end(tmp_path: Path) -> None:
@@ -177,7 +179,7 @@ def test_modules_that_contain_each_other_end(tmp_path: Path) -> None:
         inner = child
     path = save(network.a, tmp_path / "bomb.pth")
     with pytest.raises(WeightsError, match="contain themselves"):
-        read_foreign(path)
+        read_third_party(path)
 
 
 def _rezipped(source: Path, target: Path, compression: int, extra: dict[str, bytes]) -> Path:
@@ -194,14 +196,14 @@ def test_zip_bombs_are_refused(tmp_path: Path) -> None:
     bomb = _rezipped(good, tmp_path / "bomb.pth", zipfile.ZIP_DEFLATED, {"good/data/99": bytes(10**7)})
     assert bomb.stat().st_size < 10**6
     with pytest.raises(WeightsError, match="compressed"):
-        read_foreign(bomb)
+        read_third_party(bomb)
 
 
 def test_tensors_far_larger_than_the_file_are_refused(tmp_path: Path) -> None:
     base = torch.zeros(10_000)
     state = {f"view{index}": base[index:] for index in range(100)}
     with pytest.raises(WeightsError, match="larger than the file"):
-        read_foreign(save(state, tmp_path / "views.pth"))
+        read_third_party(save(state, tmp_path / "views.pth"))
 
 
 def test_big_endian_and_other_archives_are_refused(tmp_path: Path) -> None:
@@ -210,12 +212,12 @@ def test_big_endian_and_other_archives_are_refused(tmp_path: Path) -> None:
     with zipfile.ZipFile(other, "w") as archive:
         archive.writestr("readme.txt", "hello")
     with pytest.raises(WeightsError, match="not a PyTorch checkpoint"):
-        read_foreign(other)
+        read_third_party(other)
     data = good.read_bytes().replace(b"little", b"bigbig")
     swapped = tmp_path / "swapped.pth"
     swapped.write_bytes(data)
     with pytest.raises(WeightsError):
-        read_foreign(swapped)
+        read_third_party(swapped)
 
 
 @pytest.fixture(scope="module")
@@ -254,11 +256,11 @@ def test_damage_gives_a_weights_error_or_arrays(
     path = tmp_path / "fuzzed"
     path.write_bytes(data[: int(cut * len(data))])
     try:
-        tensors = read_foreign(path)
+        states = read_third_party(path)
     except WeightsError as error:
         assert str(path) in str(error)
         return
-    assert all(isinstance(value, np.ndarray) for value in tensors.values())
+    assert all(isinstance(value, np.ndarray) for state in states.values() for value in state.values())
 
 
 def test_every_truncation_gives_a_weights_error(originals: list[bytes], tmp_path: Path) -> None:
@@ -267,7 +269,7 @@ def test_every_truncation_gives_a_weights_error(originals: list[bytes], tmp_path
         for length in range(0, len(data) - 1, 7):
             path.write_bytes(data[:length])
             with pytest.raises(WeightsError):
-                read_foreign(path)
+                read_third_party(path)
 
 
 def test_import_finds_the_scale_and_makes_methods_and_a_family(tmp_path: Path) -> None:
@@ -299,7 +301,7 @@ def test_import_refuses_names_that_are_taken(tmp_path: Path) -> None:
 
 
 def test_import_refuses_other_networks_kinds_and_values(tmp_path: Path) -> None:
-    with pytest.raises(WeightsError, match="no network that facepipe knows"):
+    with pytest.raises(WeightsError, match="no network that facepipe or spandrel knows"):
         import_weights(save(torch.nn.Linear(2, 3).state_dict(), tmp_path / "a.pth"), "a")
     state = espcn(2).state_dict()
     path = save(state, tmp_path / "b.pth")
@@ -370,12 +372,12 @@ def test_one_truncated_import_does_not_hide_the_others(tmp_path: Path) -> None:
 def test_safetensors_in_bfloat16_are_read(tmp_path: Path) -> None:
     state = {key: value.bfloat16() for key, value in espcn(2).state_dict().items()}
     save_file(state, tmp_path / "brain.safetensors")
-    _same(read_foreign(tmp_path / "brain.safetensors"), state)
+    _same(read_third_party(tmp_path / "brain.safetensors")[""], state)
     file = import_weights(tmp_path / "brain.safetensors", "brain-x2")
     _same(load_tensors(file.path), state)
     save_file({"a": torch.zeros(2, dtype=torch.float8_e4m3fn)}, tmp_path / "eight.safetensors")
     with pytest.raises(WeightsError, match="'a' is of type F8_E4M3"):
-        read_foreign(tmp_path / "eight.safetensors")
+        read_third_party(tmp_path / "eight.safetensors")
 
 
 @pytest.mark.parametrize(("scale", "prefix"), [(2, ""), (4, "module."), (8, "")])
@@ -419,7 +421,7 @@ def test_without_spandrel_a_message_says_what_is_missing(
     monkeypatch.setitem(sys.modules, "spandrel", None)
     path = save(compact(3), tmp_path / "a.pth")
     with pytest.raises(
-        WeightsError, match=r"no network that facepipe knows; .*pip install 'facepipe\[spandrel"
+        WeightsError, match=r"facepipe itself knows no network .*pip install 'facepipe\[spandrel"
     ):
         import_weights(path, "theirs")
 

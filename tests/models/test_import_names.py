@@ -16,7 +16,14 @@ from facepipe.core.errors import UsageError, WeightsError
 from facepipe.models.superres.methods import get_method
 from facepipe.models.vrn.detect_architecture import recognise_regressor
 from facepipe.models.vrn.hourglass import HourglassNetwork
-from facepipe.models.weights import check_name, find_weights, imported_folder, read_foreign, remove_weights
+from facepipe.models.weights import (
+    check_name,
+    find_network,
+    find_weights,
+    imported_folder,
+    read_third_party,
+    remove_weights,
+)
 
 
 def test_a_torch7_file_is_called_one(tmp_path: Path) -> None:
@@ -26,10 +33,10 @@ def test_a_torch7_file_is_called_one(tmp_path: Path) -> None:
         get_method(f"file:{path}").fits(32)
 
 
-def test_keys_of_a_checkpoint_without_a_state_dictionary_are_named(tmp_path: Path) -> None:
-    path = save({"epoch": 1, "model_state": espcn(2).state_dict()}, tmp_path / "a.pth")
-    with pytest.raises(WeightsError, match="it holds 'epoch', 'model_state'; save the state dictionary"):
-        read_foreign(path)
+def test_keys_of_a_checkpoint_without_tensors_are_named(tmp_path: Path) -> None:
+    path = save({"epoch": 1, "losses": [0.1]}, tmp_path / "a.pth")
+    with pytest.raises(WeightsError, match="it holds 'epoch', 'losses'; save the state dictionary"):
+        read_third_party(path)
 
 
 def test_the_users_own_family_is_not_facepipes(tmp_path: Path) -> None:
@@ -52,13 +59,12 @@ def test_checkpoints_are_to_be_imported_before_they_are_shown(tmp_path: Path) ->
         named_weights("vrn-compct")
 
 
-def test_an_hourglass_that_was_trained_in_parallel_is_recognised() -> None:
+def test_an_hourglass_that_was_trained_in_parallel_is_recognised(tmp_path: Path) -> None:
     network = HourglassNetwork(channels=8, stages=1, depth=2, slices=5)
-    state = {key: value.numpy() for key, value in torch.nn.DataParallel(network).state_dict().items()}
+    state = torch.nn.DataParallel(network).state_dict()
     assert all(key.startswith("module.") for key in state)
-    found = recognise_regressor(state, "a")
-    assert found is not None
-    assert found[0].keys() == network.state_dict().keys()
+    tensors, _ = find_network(save(state, tmp_path / "a.pth"), [recognise_regressor])
+    assert tensors.keys() == network.state_dict().keys()
 
 
 @pytest.mark.parametrize("suffix", [".safetensors", ".pth", ".pt", ".t7", ".bin", ".ckpt"])

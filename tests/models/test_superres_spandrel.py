@@ -103,7 +103,7 @@ def test_the_fingerprint_is_that_of_the_content(tmp_path: Path) -> None:
 def test_networks_that_do_not_enlarge_rgb_are_refused(tmp_path: Path) -> None:
     for name, state, message in (
         ("one", compact(1), "scale 1"),
-        ("other", torch.nn.Linear(2, 2).state_dict(), "knows no architecture"),
+        ("other", torch.nn.Linear(2, 2).state_dict(), "belong to no network"),
         ("broken", {**compact(2), "body.2.weight": torch.zeros(3)}, "do not fit"),
     ):
         with pytest.raises(WeightsError, match=message):
@@ -204,8 +204,8 @@ def test_of_a_family_the_one_that_needs_one_run_is_used(tmp_path: Path) -> None:
 
 def test_what_spandrel_does_not_take_is_not_imported(tmp_path: Path) -> None:
     for state, message in (
-        (compact(1), "no network that facepipe knows; a RealESRGAN Compact of scale 1"),
-        (torch.nn.Linear(2, 2).state_dict(), "knows; spandrel knows no architecture with these tensors"),
+        (compact(1), "a RealESRGAN Compact of scale 1"),
+        (torch.nn.Linear(2, 2).state_dict(), "belong to no network that facepipe or spandrel knows"),
     ):
         with pytest.raises(WeightsError, match=message):
             import_weights(save(state, tmp_path / "a.pth"), "theirs")

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from facepipe.core.conventions import NETWORK_PX
 from facepipe.core.errors import WeightsError
 from facepipe.models.superres.architectures import get_architecture
-from facepipe.models.weights import Tensors, WeightsInfo, without_prefix
+from facepipe.models.weights import Tensors, WeightsInfo
 
 _ESPCN_SHAPES = {
     "conv1.weight": (64, 1, 5, 5),
@@ -38,8 +38,7 @@ def recognise_superres(tensors: Tensors, name: str) -> Recognised | None:
     Raises:
         WeightsError: the names are those of an ESPCN, and shapes are not.
     """
-    bare = without_prefix(tensors)
-    return _espcn(bare, name) or _compact(bare, name)
+    return _espcn(dict(tensors), name) or _compact(dict(tensors), name)
 
 
 def _espcn(tensors: dict[str, NDArray[Any]], name: str) -> Recognised | None:

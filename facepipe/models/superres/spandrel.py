@@ -34,10 +34,9 @@ from facepipe.models.superres.standin import import_spandrel
 from facepipe.models.weights import (
     Tensors,
     WeightsInfo,
+    find_network,
     is_weights,
     load_tensors,
-    read_foreign,
-    without_prefix,
 )
 
 FACE_RESTORER_PX = 512
@@ -109,7 +108,7 @@ def open_foreign(name: str, path: Path) -> ForeignNetwork:
 
 @functools.lru_cache(maxsize=16)
 def _opened(name: str, path: Path, size: int, mtime_ns: int) -> ForeignNetwork:  # noqa: ARG001
-    descriptor = _load(read_foreign(path), str(path))
+    descriptor = find_network(path, [_load])
     with path.open("rb") as stream:
         digest = hashlib.file_digest(stream, "sha256").hexdigest()
     return ForeignNetwork(
@@ -117,7 +116,7 @@ def _opened(name: str, path: Path, size: int, mtime_ns: int) -> ForeignNetwork: 
     )
 
 
-def recognise_foreign(tensors: Tensors, name: str) -> tuple[dict[str, NDArray[Any]], WeightsInfo]:
+def recognise_foreign(tensors: Tensors, name: str) -> tuple[dict[str, NDArray[Any]], WeightsInfo] | None:
     """Recognise whatever spandrel does.
 
     Args:
@@ -125,14 +124,15 @@ def recognise_foreign(tensors: Tensors, name: str) -> tuple[dict[str, NDArray[An
         name: for messages.
 
     Returns:
-        The tensors without a prefix that all of them have, and their description.
+        The tensors and their description; None if spandrel knows no such network.
 
     Raises:
         WeightsError: it is no network that restores RGB images to a larger size, or spandrel is not
             installed.
     """
-    bare = without_prefix(tensors)
-    descriptor = _load(bare, name)
+    descriptor = _load(tensors, name)
+    if descriptor is None:
+        return None
     info = WeightsInfo(
         name=name,
         kind="superres",
@@ -144,7 +144,7 @@ def recognise_foreign(tensors: Tensors, name: str) -> tuple[dict[str, NDArray[An
         scale=descriptor.scale,
         colour="RGB in 0..1",
     )
-    return bare, info
+    return dict(tensors), info
 
 
 def _restores_faces(descriptor: Any) -> bool:
@@ -152,13 +152,13 @@ def _restores_faces(descriptor: Any) -> bool:
 
 
 def _load(tensors: Tensors, name: str) -> Any:
-    """Spandrel's descriptor of a network from RGB to RGB that enlarges images or restores faces."""
-    state = {key: torch.from_numpy(np.array(value)) for key, value in without_prefix(tensors).items()}
+    """Spandrel's descriptor of a network from RGB to RGB that enlarges images or restores faces, or None."""
+    state = {key: torch.from_numpy(np.array(value)) for key, value in tensors.items()}
     spandrel = import_spandrel()
     try:
         descriptor = spandrel.ModelLoader().load_from_state_dict(state)
-    except spandrel.UnsupportedModelError as error:
-        raise WeightsError(f"{name}: spandrel knows no architecture with these tensors") from error
+    except spandrel.UnsupportedModelError:
+        return None
     except (RuntimeError, KeyError, ValueError, IndexError, AssertionError, TypeError) as error:
         raise WeightsError(f"{name}: its tensors do not fit their architecture ({error})") from error
     if not isinstance(descriptor, spandrel.ImageModelDescriptor):
@@ -190,8 +190,10 @@ class ForeignResolver:
         self._arguments = path, restores_faces, device
         self._restores_faces = restores_faces
         self._device = open_device(device)
-        tensors = load_tensors(path) if is_weights(path) else read_foreign(path)
-        self._descriptor = _load(tensors, str(path)).to(self._device)
+        found = _load(load_tensors(path), str(path)) if is_weights(path) else find_network(path, [_load])
+        if found is None:
+            raise WeightsError(f"{path}: spandrel knows no architecture with these tensors")
+        self._descriptor = found.to(self._device)
 
     def __reduce__(self) -> tuple[type[ForeignResolver], tuple[Path, bool, str]]:
         """Pickle as the file to load: processes load their own weights."""

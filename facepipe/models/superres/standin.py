@@ -68,8 +68,8 @@ def import_spandrel() -> types.ModuleType:
             return importlib.import_module("spandrel")
     except ImportError as error:
         raise WeightsError(
-            f"spandrel cannot be imported ({error}), and only it knows the architecture of this file: "
-            "pip install 'facepipe[spandrel]'"
+            "facepipe itself knows no network with these tensors, and spandrel, which may know one, cannot "
+            f"be imported ({error}): pip install 'facepipe[spandrel]'"
         ) from error
 
 

@@ -9,7 +9,7 @@ from facepipe.core.conventions import VOLUME_DEPTH
 from facepipe.core.errors import WeightsError
 from facepipe.models.vrn.architectures import trainable
 from facepipe.models.vrn.networks import check_fit
-from facepipe.models.weights import Tensors, WeightsInfo, without_prefix
+from facepipe.models.weights import Tensors, WeightsInfo
 
 # Checkpoints of earlier training runs abbreviate every name.
 _ABBREVIATED = (
@@ -42,7 +42,6 @@ def recognise_regressor(tensors: Tensors, name: str) -> tuple[dict, WeightsInfo]
         WeightsError: the names are those of an hourglass network, and a tensor is missing, unknown or of
             another shape.
     """
-    tensors = without_prefix(tensors)
     if "o.0.weight" in tensors and "h.0.up.n1.weight" in tensors:
         tensors = {_full_name(key): value for key, value in tensors.items()}
     if "stages.0.predict.weight" not in tensors or "stem.0.weight" not in tensors:

@@ -8,7 +8,6 @@ that of alexandru-dinu/3D-face-reconstruction: `res1.cb.cbr1.bn`, `hourglass.0.h
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
 from dataclasses import asdict
 
 import numpy as np
@@ -20,7 +19,6 @@ from facepipe.models.vrn.preprocessing import Usage
 from facepipe.models.weights import Tensors, WeightsInfo
 
 _RENAMED = (
-    (r"^module\.", ""),  # what torch.nn.DataParallel puts in front
     (r"\.skip\.conv\.", ".shortcut."),
     (r"\.cb\.cbr(\d)\.bn\.", r".norm\1."),
     (r"\.cb\.cbr(\d)\.conv\.", r".conv\1."),
@@ -62,7 +60,7 @@ def recognise_study(tensors: Tensors, name: str) -> tuple[dict, WeightsInfo] | N
             landmark maps as a second input.
     """
     renamed = {_full_name(key): value for key, value in tensors.items()}
-    if "stages.0.predict.weight" not in renamed or "res1.cb.cbr1.bn.weight" not in _bare(tensors):
+    if "stages.0.predict.weight" not in renamed or "res1.cb.cbr1.bn.weight" not in tensors:
         return None
     predict = renamed["stages.0.predict.weight"].shape
     stages = 1 + max(int(key.split(".")[1]) for key in renamed if key.startswith("stages."))
@@ -90,10 +88,6 @@ def recognise_study(tensors: Tensors, name: str) -> tuple[dict, WeightsInfo] | N
     return kept, WeightsInfo(
         name, "regressor", "thirds", arguments, geometry=geometry, usage=usage, assumed=("z_zero",)
     )
-
-
-def _bare(keys: Iterable[str]) -> set[str]:
-    return {key.removeprefix("module.") for key in keys}
 
 
 def _full_name(key: str) -> str:

@@ -1,6 +1,6 @@
 """Weights of networks: safetensors with a description of themselves, and safe readers for other formats.
 
-Nothing here needs torch: tensors are numpy arrays.
+Tensors are numpy arrays; torch is imported only to read a PyTorch checkpoint.
 """
 
 from facepipe.models.weights.card import CURVE, card_text, is_curve, model_card, sparkline, write_card
@@ -15,8 +15,9 @@ from facepipe.models.weights.model_store import (
     remove_weights,
     shipped_folder,
 )
-from facepipe.models.weights.tensor_check import check_shapes, without_prefix
-from facepipe.models.weights.third_party import read_foreign
+from facepipe.models.weights.network_search import find_network
+from facepipe.models.weights.tensor_check import check_shapes
+from facepipe.models.weights.third_party import read_third_party
 from facepipe.models.weights.torch7 import TorchObject, is_torch7, read_torch7
 from facepipe.models.weights.weights_file import (
     Tensors,
@@ -44,6 +45,7 @@ __all__ = [
     "check_name",
     "check_shapes",
     "count_parameters",
+    "find_network",
     "find_weights",
     "imported_folder",
     "is_curve",
@@ -55,7 +57,7 @@ __all__ = [
     "load_tensors",
     "model_card",
     "open_weights",
-    "read_foreign",
+    "read_third_party",
     "read_torch7",
     "remove_weights",
     "save_weights",
@@ -63,7 +65,6 @@ __all__ = [
     "sparkline",
     "telling_figures",
     "weights_at",
-    "without_prefix",
     "write_card",
     "wrong_figure",
 ]

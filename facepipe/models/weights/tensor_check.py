@@ -1,25 +1,11 @@
-"""Whether tensors are those of a network, and under its names. Needs no torch."""
+"""Whether tensors are those of a network. Needs no torch."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
-
-from numpy.typing import NDArray
 
 from facepipe.core.errors import WeightsError
 from facepipe.models.weights.weights_file import Tensors
-
-_PREFIXES = ("module.", "netG.")
-
-
-def without_prefix(tensors: Tensors) -> dict[str, NDArray[Any]]:
-    """Tensors by names without what wrappers of networks put in front of all of them."""
-    bare = dict(tensors)
-    for prefix in _PREFIXES:
-        if all(key.startswith(prefix) for key in bare):
-            bare = {key.removeprefix(prefix): value for key, value in bare.items()}
-    return bare
 
 
 def check_shapes(

@@ -1,77 +1,117 @@
 """Reading weights of other programs: PyTorch checkpoints old and new, and safetensors.
 
-Only names and numbers are taken out of a file; see `pickles` for why nothing in it can run.
+Only names and numbers are taken out of a file; nothing in it is executed. PyTorch's files are read by
+`torch.load(weights_only=True)`, whole pickled modules by the unpickler of `pickled_modules`.
 """
 
 from __future__ import annotations
 
 import io
-import math
+import pickle
+import re
 import struct
+import warnings
 import zipfile
-import zlib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from facepipe.core.errors import WeightsError
-from facepipe.models.weights.pickles import read_pickle
-from facepipe.models.weights.records import Record, StorageRef, TensorRef
-from facepipe.models.weights.weights_file import from_bfloat16, load_tensors
+from facepipe.models.weights.weights_file import load_tensors
 
 MAX_FILE_BYTES = 4 * 1024**3
+MAX_NESTING = 4
 TORCH7_STARTS = (b"\x03\0\0\0", b"\x04\0\0\0")
 """How a Torch7 file begins whose value is a table or an object."""
 
-_MAX_MODULES = 10_000
-_LEGACY_MAGIC = 0x1950A86A20F9469CFC6C
-_WRAPPERS = ("params_ema", "params", "state_dict", "model_state_dict", "model", "net", "generator")
-_ZIP_ERRORS = (
-    zipfile.BadZipFile,
-    NotImplementedError,
+StateDicts = dict[str, dict[str, NDArray[Any]]]
+"""Named tensors by the place of their dictionary in a file, such as 'state_dict'; '' is the file itself."""
+
+_IGNORED = (
+    "numpy.core.multiarray.scalar",
+    "numpy._core.multiarray.scalar",
+    "numpy.dtype",
+    "argparse.Namespace",
+    "pathlib.PosixPath",
+    "pathlib._local.PosixPath",
+)
+"""What notes beside the tensors are often made of (a NumPy number, the options of a run)."""
+_DAMAGE = (
+    pickle.UnpicklingError,
     RuntimeError,
-    KeyError,
     ValueError,
+    TypeError,
+    LookupError,
+    AttributeError,
+    AssertionError,
     EOFError,
     OverflowError,
+    MemoryError,
     struct.error,
-    zlib.error,
+    OSError,
 )
+"""What torch raises of damaged files."""
 
 
-def read_foreign(path: Path) -> dict[str, NDArray[Any]]:
-    """Read the tensors of a checkpoint without executing anything in it.
+class _Ignored:
+    """Stands for a note beside the tensors: takes whatever a file gives it and keeps none of it."""
 
-    Understood: torch's zip format, its older stream of pickles (state dictionaries and pickled
-    modules), safetensors. bfloat16 becomes float32.
+    def __init__(self, *_: object) -> None:
+        pass
+
+    def __setstate__(self, _: object) -> None:
+        pass
+
+
+def read_third_party(path: Path) -> StateDicts:
+    """Read all tensors of a checkpoint that have names, without executing anything in it.
+
+    Understood: torch's zip format, its older stream of pickles (state dictionaries and pickled modules),
+    safetensors. bfloat16 becomes float32.
 
     Returns:
-        Tensors by name; of a pickled module, the names that its state dictionary would have.
+        Each dictionary with tensors in it by its place in the file; of a pickled module, the names that its
+        state dictionary would have.
 
     Raises:
-        WeightsError: the file is missing, truncated, unsafe, absurdly large or of another format.
+        WeightsError: the file is missing, truncated, unsafe, absurdly large or of another format, or has no
+            tensors.
     """
     data = read_limited(path)
-    if data.startswith(b"PK\x03\x04"):
-        root, storages = _read_zip(data, str(path))
-    elif data.startswith(b"\x80"):
-        root, storages = _read_legacy(data, str(path))
-    elif data[8:9] == b"{":
-        return load_tensors(path)
-    elif data.startswith(TORCH7_STARTS):
+    if data[8:9] == b"{":
+        return {"": load_tensors(path)}
+    if data.startswith(TORCH7_STARTS):
         raise WeightsError(
             f"{path}: a Torch7 file; what is read of such is a regressor, and needs to be imported: "
             f"facepipe models import {path} --as NAME"
         )
-    else:
+    if path.suffix == ".onnx":
+        raise WeightsError(
+            f"{path}: an ONNX file; weights are read under the names that they were trained with, so save "
+            "them in PyTorch: torch.save(network.state_dict(), 'weights.pth')"
+        )
+    if data.startswith(b"PK\x03\x04"):
+        _check_zip(data, path)
+    elif not data.startswith(b"\x80"):
         raise WeightsError(f"{path}: neither a PyTorch checkpoint nor safetensors nor a binary Torch7 file")
-    tensors = _Materialiser(storages, 2 * len(data), str(path)).all(_named_tensors(root, str(path)))
-    if not tensors:
-        raise WeightsError(f"{path}: there are no tensors in it")
-    return tensors
+    root = _load(data, str(path))
+    found = dict(_state_dicts(root, "", str(path)))
+    budget = 2 * len(data) - sum(tensor.nbytes for state in found.values() for tensor in state.values())
+    if budget < 0:
+        raise WeightsError(f"{path}: refused, its tensors are far larger than the file")
+    if not found:
+        keys = ", ".join(repr(str(key)) for key in list(root)[:8]) if isinstance(root, Mapping) else ""
+        raise WeightsError(
+            f"{path}: there are no named tensors in it: it holds {keys or f'a {type(root).__name__}'}; save "
+            "the state dictionary alone"
+        )
+    return {
+        place: {key: _array(tensor, key, str(path)) for key, tensor in state.items()}
+        for place, state in found.items()
+    }
 
 
 def read_limited(path: Path) -> bytes:
@@ -89,138 +129,84 @@ def read_limited(path: Path) -> bytes:
         raise WeightsError(f"{path}: cannot be read ({error.strerror or error})") from error
 
 
-def _read_legacy(data: bytes, name: str) -> tuple[Any, dict[str, bytes]]:
-    """Read magic, protocol, system information, the object, storage keys and raw storages in turn."""
-    stream = io.BytesIO(data)
-    if read_pickle(stream, name) != _LEGACY_MAGIC or read_pickle(stream, name) != 1001:
-        raise WeightsError(f"{name}: a pickle, but not a PyTorch checkpoint")
-    system = read_pickle(stream, name)
-    if not isinstance(system, dict) or system.get("little_endian") is not True:
-        raise WeightsError(f"{name}: written on a big-endian machine; save it anew on a common one")
-    references: dict[str, StorageRef] = {}
-    root = read_pickle(stream, name, references)
-    keys = read_pickle(stream, name)
-    if not isinstance(keys, list) or not all(isinstance(key, str) and key in references for key in keys):
-        raise WeightsError(f"{name}: damaged, its list of storages does not match its tensors")
-    return root, {key: _read_storage(stream, references[key], name) for key in keys}
-
-
-def _read_storage(stream: BinaryIO, storage: StorageRef, name: str) -> bytes:
-    n_bytes = storage.numel * _item_bytes(storage)
-    if int.from_bytes(stream.read(8), "little") != storage.numel or n_bytes > MAX_FILE_BYTES:
-        raise WeightsError(f"{name}: damaged or truncated, a storage has another length than its tensors say")
-    raw = stream.read(n_bytes)
-    if len(raw) != n_bytes:
-        raise WeightsError(f"{name}: truncated, a storage should have {n_bytes} bytes and has {len(raw)}")
-    return raw
-
-
-def _item_bytes(storage: StorageRef) -> int:
-    return 2 if storage.dtype == "bfloat16" else np.dtype(storage.dtype).itemsize
-
-
-def _read_zip(data: bytes, name: str) -> tuple[Any, dict[str, bytes]]:
+def _check_zip(data: bytes, path: Path) -> None:
+    """Refuse archives that would grow, that are no checkpoint, or that hold a program."""
     try:
-        with zipfile.ZipFile(io.BytesIO(data)) as archive:
-            entries = {entry.filename: entry for entry in archive.infolist()}
-            for entry in entries.values():
-                # torch never compresses; whatever is compressed here is meant to grow.
-                if entry.compress_type != zipfile.ZIP_STORED or entry.file_size > len(data):
-                    raise WeightsError(f"{name}: refused, its entry {entry.filename!r} is compressed")
-            pickles = [path for path in entries if path == "data.pkl" or path.endswith("/data.pkl")]
-            if len(pickles) != 1:
-                raise WeightsError(f"{name}: a zip archive, but not a PyTorch checkpoint")
-            folder = pickles[0].removesuffix("data.pkl")
-            order = f"{folder}byteorder"
-            if order in entries and archive.read(order) != b"little":
-                raise WeightsError(f"{name}: written on a big-endian machine; save it anew on a common one")
-            root = read_pickle(io.BytesIO(archive.read(pickles[0])), name)
-            keys = {tensor.storage.key for tensor in _named_tensors(root, name).values()}
-            return root, {key: archive.read(f"{folder}data/{key}") for key in keys}
-    except _ZIP_ERRORS as error:
-        raise WeightsError(f"{name}: a damaged or truncated PyTorch checkpoint ({error})") from error
-
-
-def _named_tensors(root: Any, name: str) -> dict[str, TensorRef]:
-    """The tensors of a state dictionary, of one inside a wrapper, or of a pickled module."""
-    if isinstance(root, Record):
-        return _module_tensors(root, name)
-    if isinstance(root, Mapping):
-        direct = {str(key): value for key, value in root.items() if isinstance(value, TensorRef)}
-        if direct:
-            return direct
-        for wrapper in _WRAPPERS:
-            inner = root.get(wrapper)
-            if isinstance(inner, Mapping) and any(isinstance(value, TensorRef) for value in inner.values()):
-                return {str(key): value for key, value in inner.items() if isinstance(value, TensorRef)}
-            if isinstance(inner, Record):
-                return _named_tensors(inner, name)
-        found = ", ".join(repr(str(key)) for key in list(root)[:8])
+        entries = zipfile.ZipFile(io.BytesIO(data)).infolist()
+    except (zipfile.BadZipFile, NotImplementedError, ValueError, OverflowError, struct.error) as error:
+        raise WeightsError(f"{path}: a damaged or truncated PyTorch checkpoint ({error})") from error
+    names = {entry.filename.rpartition("/")[2] for entry in entries}
+    if "constants.pkl" in names:
         raise WeightsError(
-            f"{name}: no state dictionary, and none under a name that is looked for "
-            f"({', '.join(_WRAPPERS)}): it holds {found or 'nothing'}; save the state dictionary alone"
+            f"{path}: a TorchScript file, which is a program and is not run here; where it was made, save "
+            "its tensors: torch.save(torch.jit.load(FILE).state_dict(), 'weights.pth')"
         )
-    raise WeightsError(f"{name}: neither a state dictionary nor a module; there are no tensors to find in it")
+    if "data.pkl" not in names:
+        raise WeightsError(f"{path}: a zip archive, but not a PyTorch checkpoint")
+    for entry in entries:
+        # torch never compresses; whatever is compressed here is meant to grow.
+        if entry.compress_type != zipfile.ZIP_STORED or entry.file_size > len(data):
+            raise WeightsError(f"{path}: refused, its entry {entry.filename!r} is compressed")
 
 
-def _module_tensors(root: Record, name: str) -> dict[str, TensorRef]:
-    found: dict[str, TensorRef] = {}
-    waiting = [("", root)]
-    for _ in range(_MAX_MODULES):
-        if not waiting:
-            return found
-        prefix, module = waiting.pop()
-        for group in ("_parameters", "_buffers"):
-            for key, value in _mapping(module.state.get(group)).items():
-                if isinstance(value, TensorRef):
-                    found[f"{prefix}{key}"] = value
-        for key, child in _mapping(module.state.get("_modules")).items():
-            if isinstance(child, Record):
-                waiting.append((f"{prefix}{key}.", child))
-    raise WeightsError(f"{name}: refused, it has more than {_MAX_MODULES} modules or they contain themselves")
+def _load(data: bytes, name: str) -> Any:
+    """Let torch read a file: as plain values if it can, as a pickled module otherwise."""
+    import torch
+
+    from facepipe.models.weights import pickled_modules
+
+    stream = io.BytesIO(data)
+    ignored = [(_Ignored, global_name) for global_name in _IGNORED]
+    try:
+        with warnings.catch_warnings(), torch.serialization.safe_globals(ignored):
+            warnings.simplefilter("ignore")
+            if pickled_modules.MODULE_PREFIX.encode() in data:
+                root = torch.load(stream, "cpu", pickled_modules, weights_only=False)
+            else:
+                root = torch.load(stream, "cpu", weights_only=True)
+    except _DAMAGE as error:
+        raise WeightsError(_explained(error, name)) from error
+    if data.startswith(b"\x80") and stream.read(1):
+        raise WeightsError(f"{name}: damaged, its list of storages does not match its tensors")
+    return root
 
 
-def _mapping(value: Any) -> Mapping[Any, Any]:
-    return value if isinstance(value, Mapping) else {}
-
-
-class _Materialiser:
-    """Turns references into arrays within a budget of bytes."""
-
-    def __init__(self, storages: Mapping[str, bytes], budget: int, name: str) -> None:
-        self.storages = storages
-        self.budget = budget
-        self.name = name
-
-    def all(self, references: Mapping[str, TensorRef]) -> dict[str, NDArray[Any]]:
-        return {key: self.one(key, tensor) for key, tensor in references.items()}
-
-    def one(self, key: str, tensor: TensorRef) -> NDArray[Any]:
-        storage = tensor.storage
-        item = _item_bytes(storage)
-        count = math.prod(tensor.size)
-        reach = tensor.offset + sum(
-            (size - 1) * step for size, step in zip(tensor.size, tensor.stride, strict=False)
+def _explained(error: BaseException, name: str) -> str:
+    refused = re.search(r"GLOBAL (\S+)", str(error))
+    if isinstance(error, pickle.UnpicklingError) and refused:
+        return (
+            f"{name}: refused, the pickle asks for {refused[1]!r}, which is not on the list of what a "
+            "checkpoint needs; nothing was executed. Save the network's state_dict and import that"
         )
-        raw = self.storages.get(storage.key, b"")
-        if (
-            len(tensor.size) != len(tensor.stride)
-            or count > storage.numel
-            or (count and reach >= storage.numel)
-            or len(raw) != storage.numel * item
-        ):
-            raise WeightsError(f"{self.name}: tensor {key!r} reaches beyond its storage; the file is damaged")
-        self.budget -= count * item
-        if self.budget < 0:
-            raise WeightsError(f"{self.name}: refused, its tensors are far larger than the file")
-        brain = storage.dtype == "bfloat16"
-        flat = np.frombuffer(raw, "<u2" if brain else storage.dtype)
-        if not count:
-            flat = flat[:0].reshape(tensor.size)
-        else:
-            strides = tuple(step * item for step in tensor.stride)
-            flat = np.lib.stride_tricks.as_strided(
-                flat[tensor.offset :], tensor.size, strides, writeable=False
-            )
-        array = np.array(flat, order="C")
-        return from_bfloat16(array) if brain else array
+    # What torch says of its own options is of no use here.
+    said = str(error).rpartition("WeightsUnpickler error:")[2].strip().partition("\n")[0]
+    return f"{name}: a damaged or truncated PyTorch checkpoint ({said or type(error).__name__})"
+
+
+def _state_dicts(value: Any, place: str, name: str, level: int = 0) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Dictionaries that hold tensors, and modules, with their places; outer ones first."""
+    import torch
+
+    from facepipe.models.weights.pickled_modules import PickledModule, module_tensors
+
+    if isinstance(value, PickledModule):
+        value, level = module_tensors(value, name), MAX_NESTING
+    if not isinstance(value, Mapping):
+        return
+    tensors = {str(key): item for key, item in value.items() if isinstance(item, torch.Tensor)}
+    if tensors:
+        yield place, tensors
+    for key, item in value.items() if level < MAX_NESTING else ():
+        yield from _state_dicts(item, f"{place}.{key}" if place else str(key), name, level + 1)
+
+
+def _array(tensor: Any, key: str, name: str) -> NDArray[Any]:
+    import torch
+
+    try:
+        plain = tensor.detach()
+        return np.asarray((plain.float() if plain.dtype == torch.bfloat16 else plain).numpy())
+    except (TypeError, RuntimeError) as error:
+        raise WeightsError(
+            f"{name}: tensor {key!r} is of type {tensor.dtype}, which is not read here; save it as float32"
+        ) from error
