@@ -31,11 +31,10 @@ def bench(config_file: Path | None, dry_run: bool, **options: Any) -> None:
 
         click.echo(estimate(config))
         return
-    run_bench(config)
+    _run(config)
 
 
-def run_bench(config: BenchConfig) -> None:
-    """Run a benchmark to its end, with progress on the terminal and the table at last."""
+def _run(config: BenchConfig) -> None:
     from facepipe.bench import driver
     from facepipe.bench.spec import STAGES
     from facepipe.core.progress import progress

@@ -10,7 +10,8 @@ import click
 
 from facepipe.core.errors import SampleError
 from facepipe.datasets.crops import crop_for
-from facepipe.datasets.dataset import Dataset, Sample
+from facepipe.datasets.dataset import Dataset, Sample, SampleRef
+from facepipe.datasets.split import Split
 from facepipe.imaging.crop import Crop
 
 
@@ -22,12 +23,14 @@ class Images:
         dataset: folder, archive or 'sample'; None for faces.
         faces: how many faces; None for a data set.
         crop: part of a sample's image that is seen.
+        split: part of the data set, None for all.
         limit: of samples, None for all.
     """
 
     dataset: str | None
     faces: int | None
     crop: str
+    split: Split | None
     limit: int | None
 
     @cached_property
@@ -35,7 +38,7 @@ class Images:
         """The data set."""
         from facepipe.datasets.catalog import open_dataset
 
-        return open_dataset(str(self.dataset))
+        return open_dataset(str(self.dataset), split=self.split)
 
     @property
     def count(self) -> int:
@@ -45,8 +48,8 @@ class Images:
         total = len(self.opened.refs())
         return min(total, self.limit or total)
 
-    def samples(self) -> Iterator[tuple[str, Sample, Crop]]:
-        """Load samples: id, sample and its crop. Say of those that cannot be used why."""
+    def samples(self) -> Iterator[tuple[SampleRef, Sample, Crop]]:
+        """Load samples: reference, sample and its crop. Say of those that cannot be used why."""
         for ref in self.opened.refs()[: self.count]:
             try:
                 sample = self.opened.load(ref)
@@ -54,4 +57,4 @@ class Images:
             except SampleError as error:
                 click.echo(f"left out: {ref.sample_id}, {error}", err=True)
                 continue
-            yield ref.sample_id, sample, crop
+            yield ref, sample, crop

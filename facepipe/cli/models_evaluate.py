@@ -18,6 +18,7 @@ from facepipe.core.errors import FacepipeError, UsageError
 from facepipe.core.names import unknown
 from facepipe.core.progress import progress
 from facepipe.datasets.crops import CROP_MODES
+from facepipe.datasets.split import SPLITS, Split
 from facepipe.imaging.degrade import DEGRADATIONS, make_reference
 from facepipe.models.vrn.regressors import open_regressor
 
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
     "--faces", type=click.IntRange(min=1), help="Instead: this many faces made from the seeds for tests."
 )
 @click.option("--crop", type=click.Choice(CROP_MODES), default="full", show_default=True, help="Part seen.")
+@click.option("--split", type=click.Choice(SPLITS), help="Take only this part of the data set.")
 @click.option("--limit", type=click.IntRange(min=1), help="Take only the first samples of the data set.")
 @click.option("--low-px", default="", help="Also at these low resolutions, such as 16,32,64 (regressors).")
 @click.option(
@@ -48,6 +50,7 @@ def evaluate(
     dataset: str | None,
     faces: int | None,
     crop: str,
+    split: Split | None,
     limit: int | None,
     low_px: str,
     degradations: str | None,
@@ -58,8 +61,9 @@ def evaluate(
     """Compare what a network makes of images with what is known about them.
 
     For a regressor: its volumes of reference images with the truth, in all, for ranges of yaw and skin tone,
-    and for low resolutions enlarged bilinearly. For a super-resolver: its images, and bicubic ones, with the
-    references, at the size that it enlarges to 128 px, in all and for ranges of yaw and skin tone.
+    for grey pictures and those in colours, for the parts of the data set, and for low resolutions enlarged
+    bilinearly. For a super-resolver: its images, and bicubic ones, with the references, at the size that it
+    enlarges to 128 px, in all and for ranges of yaw and skin tone.
 
     Prints the mean over images of every figure that is known, with its 95 % interval (bootstrap over images).
     Rows 'truth itself' say what a perfect volume would get; where only 3D landmarks are known, rows 'head
@@ -68,18 +72,19 @@ def evaluate(
     if (dataset is None) == (faces is None):
         raise UsageError("give either --dataset DIR or --faces N")
     if faces is not None:
-        for option in ("crop", "limit"):
+        for option in ("crop", "split", "limit"):
             if context.get_parameter_source(option) is not ParameterSource.DEFAULT:
                 raise UsageError(f"--{option} is about --dataset; faces made for tests are taken whole")
     named = _names(degradations)
+    images = Images(dataset, faces, crop, split, limit)
     if is_super_resolver(name):
         if low_px:
             raise UsageError(f"{name} is a super-resolver, which has one size of images: leave --low-px away")
-        measured = evaluate_super_resolver(name, Images(dataset, faces, crop, limit), named, device, record)
+        measured = evaluate_super_resolver(name, images, named, device, record)
     else:
         named_weights(name)
         lows = [(degradation, px) for degradation in named or ("area",) for px in _sizes(low_px)]
-        measured = _evaluate_regressor(name, Images(dataset, faces, crop, limit), lows, device, record)
+        measured = _evaluate_regressor(name, images, lows, device, record)
     record_figures(measured, record, command_of(context, measured.file.info.name))
     show(measured.tables, as_json=as_json)
 
@@ -139,17 +144,26 @@ def _cases(images: Images, geometry: VolumeGeometry, lows: Sequence[Low]) -> Ite
     from facepipe.lab.vrn.evaluate import Case, fitted_volume
 
     topology = images.opened.topology()
-    for sample_id, sample, crop in images.samples():
+    for ref, sample, crop in images.samples():
         truth = truth_in_crop(sample.truth, crop)
         volume = None
         if topology is not None and truth.vertices is not None:
             volume = make_truth_volume(truth, topology, geometry)
         square = crop.cut(sample.image)
         fitted = fitted_volume(truth, geometry) if volume is None else None
-        case = Case(make_reference(square), truth, volume, fitted, sample.yaw_deg, sample.skin_tone)
+        case = Case(
+            make_reference(square),
+            truth,
+            volume,
+            fitted,
+            sample.yaw_deg,
+            sample.skin_tone,
+            sample.grey,
+            ref.subset,
+        )
         yield case
         for low in lows:
-            yield case.lowered(square, low, sample_id)
+            yield case.lowered(square, low, ref.sample_id)
 
 
 def _counted(cases: Iterator[Case], advance: Callable[[int], None]) -> Iterator[Case]:

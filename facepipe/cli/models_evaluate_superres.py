@@ -69,5 +69,5 @@ def _sources(images: Images) -> Iterator[Source]:
     if images.faces is not None:
         yield from factory_sources(images.faces)
         return
-    for sample_id, sample, crop in images.samples():
-        yield Source(crop.cut(sample.image), sample_id, sample.yaw_deg, sample.skin_tone)
+    for ref, sample, crop in images.samples():
+        yield Source(crop.cut(sample.image), ref.sample_id, sample.yaw_deg, sample.skin_tone)

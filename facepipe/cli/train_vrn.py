@@ -39,6 +39,18 @@ PRECISIONS = ("bf16", "fp32")
 @click.option(
     "--views", type=click.IntRange(min=1), default=4, show_default=True, help="Examples made of each face."
 )
+@click.option(
+    "--photos",
+    type=click.Path(path_type=Path, exists=True, file_okay=False),
+    help="Folder that 'facepipe data annotate' wrote: photographs to mix in.",
+)
+@click.option(
+    "--photo-share",
+    type=click.FloatRange(0, 1),
+    default=0.5,
+    show_default=True,
+    help="How many of the examples show photographs.",
+)
 @click.option("--low-resolution", is_flag=True, help="Train on pictures of low resolutions.")
 @click.option(
     "--precision", type=click.Choice(PRECISIONS), default="bf16", show_default=True, help="While it learns."
@@ -62,6 +74,8 @@ def vrn(
     seed: int,
     init: str | None,
     views: int,
+    photos: Path | None,
+    photo_share: float,
     low_resolution: bool,
     precision: Precision,
     name: str | None,
@@ -103,6 +117,8 @@ def vrn(
         learning_rate=learning_rate,
         seed=seed,
         views=views,
+        photos=photos,
+        photo_share=photo_share,
     )
     device = choose_device(device)
     open_device(device)
@@ -147,4 +163,6 @@ def _reporter() -> Callable[[Row], None]:
 def _command(plan: TrainingPlan, init: str | None) -> str:
     launcher = f"torchrun --nproc-per-node {plan.ranks} --no-python " if plan.ranks > 1 else ""
     own = f"--views {plan.views}{' --low-resolution' if plan.low_resolution else ''}"
+    if plan.photos:
+        own += f" --photos {Path(plan.photos).name} --photo-share {plan.photo_share:g}"
     return launcher + command_of("vrn", plan, own, init)

@@ -9,6 +9,8 @@ from facepipe.core.errors import UsageError
 from facepipe.core.names import unknown
 from facepipe.core.plugins import has_plugin, plugin_names
 from facepipe.datasets.aflw2000 import Aflw2000, find_aflw2000
+from facepipe.datasets.annotated import MARKER_FILE as PHOTOS_MARKER_FILE
+from facepipe.datasets.annotated import find_annotated, open_annotated
 from facepipe.datasets.basel import find_model
 from facepipe.datasets.dataset import Dataset
 from facepipe.datasets.file_tree import FileTree
@@ -46,6 +48,11 @@ def _synthesized(tree: FileTree, pairs: Pairs | None, model: Path | None) -> Dat
     return None if root is None else open_synthesized(root)
 
 
+def _annotated(tree: FileTree, pairs: Pairs | None, model: Path | None) -> Dataset | None:  # noqa: ARG001
+    root = find_annotated(tree)
+    return None if root is None else open_annotated(root)
+
+
 def _aflw2000(tree: FileTree, pairs: Pairs | None, model: Path | None) -> Dataset | None:
     root = find_aflw2000(tree, pairs)
     return None if root is None else Aflw2000(root, find_model(model))
@@ -59,6 +66,7 @@ _PLACE = f"at most {DEEPEST} folders down"
 
 KINDS: dict[str, tuple[Reader, str]] = {
     "synthetic": (_synthesized, f"what `facepipe data synthesize` wrote, with its {MARKER_FILE}"),
+    "annotated": (_annotated, f"what `facepipe data annotate` wrote, with its {PHOTOS_MARKER_FILE}"),
     "300w-3d": (_w300_3d, "folders 300W-3D and 300W-3D-Face"),
     "300w-lp": (_w300_lp, f"folders AFW, HELEN, IBUG, LFPW with x.jpg and x.mat, {_PLACE}"),
     "aflw2000-3d": (_aflw2000, f"files image00002.jpg and image00002.mat, {_PLACE}"),

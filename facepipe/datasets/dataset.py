@@ -39,6 +39,7 @@ class Sample:
         sha256: hex digest of the image file's bytes.
         yaw_deg, pitch_deg, roll_deg: head pose in the 300W-LP convention, None where unknown.
         skin_tone: 0 (lightest) to 1 (darkest), None where unknown.
+        grey: whether the picture has no colours, None where unknown.
     """
 
     image: NDArray[np.uint8]
@@ -48,6 +49,7 @@ class Sample:
     pitch_deg: float | None = None
     roll_deg: float | None = None
     skin_tone: float | None = None
+    grey: bool | None = None
 
 
 @dataclass(frozen=True)

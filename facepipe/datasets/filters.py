@@ -24,6 +24,18 @@ class KnowsYaw(Protocol):
         """
 
 
+@runtime_checkable
+class KnowsSplit(Protocol):
+    """A data set with a split of its own."""
+
+    def split_of(self, ref: SampleRef) -> Split:
+        """The part that a sample belongs to.
+
+        Raises:
+            SampleError: the file that says it cannot be used.
+        """
+
+
 @dataclass(frozen=True)
 class FilteredDataset:
     """The samples of a data set that pass every filter.
@@ -87,7 +99,15 @@ class FilteredDataset:
     def _named(self, ref: SampleRef) -> bool:
         if self.subsets and ref.subset not in self.subsets:
             return False
-        return self.split is None or split_of(ref.sample_id, self.kind) == self.split
+        return self.split is None or self._split_of(ref) == self.split
+
+    def _split_of(self, ref: SampleRef) -> Split | None:
+        if not isinstance(self.base, KnowsSplit):
+            return split_of(ref.sample_id, self.kind)
+        try:
+            return self.base.split_of(ref)
+        except SampleError:
+            return None
 
     def _turned(self, refs: list[SampleRef]) -> Iterator[SampleRef]:
         low = self.min_yaw_deg if self.min_yaw_deg is not None else 0.0

@@ -63,7 +63,8 @@ def fit_head(landmarks: NDArray[np.floating]) -> FittedHead:
         SampleError: they lead to coefficients that are no numbers.
     """
     model = load_head().model
-    mean, precision = _prior()
+    mean, covariance = coefficient_prior()
+    precision = np.linalg.inv(covariance)
     bases = [basis.reshape(-1, 3, basis.shape[1]) for basis in (model.shape_basis, model.expression_basis)]
     rows = np.concatenate([basis[model.landmarks] for basis in bases], axis=2, dtype=np.float64)
     at_rest = model.mean[model.landmarks].astype(np.float64)
@@ -89,8 +90,8 @@ def fit_head(landmarks: NDArray[np.floating]) -> FittedHead:
 
 
 @lru_cache(maxsize=1)
-def _prior() -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Mean (C,) and inverse covariance (C, C) of the coefficients, shape before expression."""
+def coefficient_prior() -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Mean (C,) and covariance (C, C) of drawn people's coefficients, shape before expression."""
     head = load_head()
     rng = np.random.default_rng(0)
     units = sorted(head.unit_to_expression)
@@ -102,4 +103,4 @@ def _prior() -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     ]
     covariance = np.cov(np.array(people, np.float64).T)
     spread = covariance + _LEAST_VARIANCE * np.eye(len(covariance))
-    return np.asarray(np.mean(people, axis=0), np.float64), np.asarray(np.linalg.inv(spread), np.float64)
+    return np.asarray(np.mean(people, axis=0), np.float64), np.asarray(spread, np.float64)

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from facepipe.core.conventions import NETWORK_PX
+from facepipe.imaging.crop import Crop
 from facepipe.imaging.degrade import DEGRADATIONS
 from facepipe.lab.faces.camera import draw_camera, photograph
 
@@ -56,7 +57,16 @@ class Similarity:
 
     def image(self, image: NDArray[np.uint8]) -> NDArray[np.uint8]:
         """Move a picture, uint8 RGB (128, 128, 3)."""
+        return self.cut(image, Crop(0.0, 0.0, float(NETWORK_PX)))
+
+    def cut(self, image: NDArray[np.uint8], crop: Crop) -> NDArray[np.uint8]:
+        """Cut a square out of a picture, uint8 RGB (H, W, 3), and move it: uint8 RGB (128, 128, 3).
+
+        Resampled bilinearly: the picture should not be much larger than the square's share of it.
+        """
         linear, offset = self._affine()
+        offset = offset - linear @ (crop.x0, crop.y0) * crop.scale
+        linear = linear * crop.scale
         # OpenCV counts pixel centres at whole numbers.
         indices = np.column_stack([linear, linear @ (0.5, 0.5) + offset - 0.5])
         border = cv2.BORDER_CONSTANT if self.black else cv2.BORDER_REFLECT

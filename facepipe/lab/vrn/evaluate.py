@@ -52,6 +52,8 @@ class Case:
         fitted: the filled head that was fitted to the landmarks, None where there is dense truth.
         yaw_deg: None where unknown.
         skin_tone: 0 (lightest) to 1 (darkest), None where unknown.
+        grey: whether the picture has no colours, None where unknown.
+        subset: the part of its data set, '' where that has none.
         low_px: side to which the image was degraded before it was enlarged again, None for a reference.
         degradation: how.
         perfect: '' for a prediction, else which perfect volume was compared in its place: `TRUTH_ITSELF` or
@@ -64,6 +66,8 @@ class Case:
     fitted: NDArray[np.uint8] | None = None
     yaw_deg: float | None = None
     skin_tone: float | None = None
+    grey: bool | None = None
+    subset: str = ""
     low_px: int | None = None
     degradation: str = DEFAULT_DEGRADATION
     perfect: str = ""
@@ -227,7 +231,8 @@ def summarise(figures: Sequence[Figures]) -> dict[str, Mean]:
 
 
 def groups(results: Sequence[tuple[Case, Figures]]) -> dict[str, dict[str, Mean]]:
-    """Means for all references, for ranges of their |yaw| and skin tone where known, for low resolutions.
+    """Means for all references, for ranges of their |yaw| and skin tone where known, for grey pictures and
+    those in colours, for the parts of a data set, for low resolutions.
 
     The same for perfect volumes where they were compared, by yaw.
     """
@@ -236,6 +241,7 @@ def groups(results: Sequence[tuple[Case, Figures]]) -> dict[str, dict[str, Mean]
     tables = {"all": summarise([figures for _, figures in references])}
     for what in (YAW, TONE):
         tables |= {name: summarise(chosen) for name, chosen in by_range(what, references).items()}
+    tables |= _by_kind(references)
     for degradation, px in sorted({(c.degradation, c.low_px) for c, _ in predicted if c.low_px is not None}):
         tables[f"{degradation} {px} px, bilinear"] = summarise(
             [figures for case, figures in predicted if (case.degradation, case.low_px) == (degradation, px)]
@@ -246,6 +252,22 @@ def groups(results: Sequence[tuple[Case, Figures]]) -> dict[str, dict[str, Mean]
             tables[f"{perfect}, all"] = summarise([figures for _, figures in known])
             ranges = by_range(YAW, known)
             tables |= {f"{perfect}, {name}": summarise(chosen) for name, chosen in ranges.items()}
+    return tables
+
+
+def _by_kind(references: Sequence[tuple[Case, Figures]]) -> dict[str, dict[str, Mean]]:
+    """Means for grey pictures and for those in colours, and for every part of a data set that has several."""
+    tables = {}
+    for name, wanted in (("colours", False), ("grey", True)):
+        chosen = [figures for case, figures in references if case.grey is wanted]
+        if chosen:
+            tables[f"picture in {name}"] = summarise(chosen)
+    subsets = sorted({case.subset for case, _ in references})
+    if len(subsets) > 1:
+        for subset in subsets:
+            tables[f"part {subset}"] = summarise(
+                [figures for case, figures in references if case.subset == subset]
+            )
     return tables
 
 

@@ -15,6 +15,7 @@ from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, replace
 from itertools import islice
+from typing import Protocol
 
 import cv2
 import numpy as np
@@ -26,6 +27,7 @@ from facepipe.geometry.head import load_head
 from facepipe.geometry.voxelise import voxelise
 from facepipe.lab.faces.factory import render, sample, vertices_px
 from facepipe.lab.faces.seeds import face_seed
+from facepipe.lab.photos.photo_set import PhotoSet
 from facepipe.lab.training.signals import SIGNALS
 from facepipe.lab.vrn.augment import draw_similarity, lower, rephotograph
 from facepipe.lab.vrn.photo_augment import harden, laugh, wear
@@ -49,6 +51,8 @@ class Recipe:
         faces: faces a block.
         views: how often each face appears in its block, moved and photographed anew each time.
         low_resolution: whether pictures are brought to low resolutions.
+        photos: annotated photographs to mix in, None for drawn faces alone.
+        photo_share: of the examples.
     """
 
     seed: int
@@ -57,6 +61,8 @@ class Recipe:
     faces: int = 64
     views: int = 4
     low_resolution: bool = False
+    photos: PhotoSet | None = None
+    photo_share: float = 0.0
 
     def __post_init__(self) -> None:
         """Refuse what cannot be made."""
@@ -64,6 +70,11 @@ class Recipe:
             raise UsageError(f"--seed {self.seed}: expected 0 to {FACES_PER_SEED - 1}")
         if self.faces < 1 or self.views < 1:
             raise UsageError(f"{self.faces} faces in {self.views} views: both must be 1 or more")
+
+    @property
+    def photographs(self) -> int:
+        """Photographs a block, in place of as many drawn faces."""
+        return round(self.faces * self.photo_share)
 
     @property
     def length(self) -> int:
@@ -87,24 +98,54 @@ class Block:
 def make_block(recipe: Recipe, number: int) -> Block:
     """Make a block of a training."""
     cv2.setNumThreads(1)
-    head = load_head()
     rng = np.random.default_rng((recipe.seed, number))
+    solid = load_head().model.solid
     first = recipe.seed * FACES_PER_SEED + number * recipe.faces
-    faces = [sample(face_seed("train", first + index), head) for index in range(recipe.faces)]
-    faces = [laugh(replace(face, look=wear(face.look, rng)), head, rng) for face in faces]
-    faces = [reshape(face, head, rng) for face in faces]
-    pictures = [render(face, NETWORK_PX, head) for face in faces]
-    meshes = [vertices_px(face, NETWORK_PX) for face in faces]
+    subjects: list[Subject] = [*_drawn(first, recipe.faces - recipe.photographs, rng)]
+    if recipe.photos is not None:
+        subjects += recipe.photos.draw(recipe.photographs, rng)
     # Each face once before any comes again.
     order = np.concatenate([rng.permutation(recipe.faces) for _ in range(recipe.views)])
     images, targets = [], []
     for index in order:
-        change = draw_similarity(rng)
-        image = rephotograph(harden(change.image(pictures[index]), rng), rng)
+        image, vertices = subjects[index].view(rng)
         images.append(lower(image, rng) if recipe.low_resolution else image)
-        vertices = change.points(meshes[index])
-        targets.append(target(vertices, head.model.solid, recipe.geometry, recipe.target_px))
+        targets.append(target(vertices, solid, recipe.geometry, recipe.target_px))
     return Block(np.stack(images), np.stack(targets))
+
+
+class Subject(Protocol):
+    """A face that is looked at several times."""
+
+    def view(self, rng: np.random.Generator) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
+        """A picture, uint8 RGB (128, 128, 3), and the mesh (V, 3) in its pixels."""
+
+
+@dataclass(frozen=True, eq=False)
+class Drawn:
+    """A drawn face.
+
+    Attributes:
+        picture: uint8 RGB (128, 128, 3).
+        vertices: (V, 3), reference pixels.
+    """
+
+    picture: NDArray[np.uint8]
+    vertices: NDArray[np.float32]
+
+    def view(self, rng: np.random.Generator) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
+        """The face moved, treated and photographed anew."""
+        change = draw_similarity(rng)
+        image = rephotograph(harden(change.image(self.picture), rng), rng)
+        return image, change.points(self.vertices)
+
+
+def _drawn(first: int, count: int, rng: np.random.Generator) -> list[Drawn]:
+    head = load_head()
+    faces = [sample(face_seed("train", first + index), head) for index in range(count)]
+    faces = [laugh(replace(face, look=wear(face.look, rng)), head, rng) for face in faces]
+    faces = [reshape(face, head, rng) for face in faces]
+    return [Drawn(render(face, NETWORK_PX, head), vertices_px(face, NETWORK_PX)) for face in faces]
 
 
 def target(

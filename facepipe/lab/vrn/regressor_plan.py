@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal
 
 from facepipe.core.errors import UsageError
+from facepipe.lab.photos.photo_set import PhotoSet
 from facepipe.lab.training.plan import Plan
 from facepipe.lab.training.preflight import check_init
 from facepipe.lab.vrn.examples import Recipe
@@ -31,6 +33,9 @@ class TrainingPlan(Plan):
         views: examples a face.
         low_resolution: whether it is trained on pictures of low resolutions.
         ranks: processes that train together, each on blocks and batches of its own.
+        photos: folder of annotated photographs that are mixed in, '' for drawn faces alone.
+        photos_sha256: digest of what is known about them.
+        photo_share: how many examples show photographs.
     """
 
     arch: str = "compact"
@@ -38,6 +43,9 @@ class TrainingPlan(Plan):
     views: int = 4
     low_resolution: bool = False
     ranks: int = 1
+    photos: str = ""
+    photos_sha256: str = ""
+    photo_share: float = 0.0
 
     def __post_init__(self) -> None:
         """Refuse what cannot be trained."""
@@ -67,6 +75,8 @@ class TrainingPlan(Plan):
             self.faces,
             self.views,
             self.low_resolution,
+            PhotoSet(self.photos) if self.photos else None,
+            self.photo_share,
         )
 
     @property
@@ -88,6 +98,8 @@ def plan_training(
     low_resolution: bool,
     init: str | None,
     precision: Precision,
+    photos: Path | None = None,
+    photo_share: float = 0.0,
 ) -> tuple[TrainingPlan, WeightsFile | None]:
     """Make the plan that the options of `facepipe train vrn` ask for.
 
@@ -96,6 +108,8 @@ def plan_training(
         arch, steps, minutes, batch, learning_rate, seed, views, low_resolution: see `TrainingPlan`.
         init: name or file of the weights to start from, None for random ones.
         precision: of the network while it learns.
+        photos: folder of annotated photographs to mix in, None for drawn faces alone.
+        photo_share: how many examples show photographs.
 
     Returns:
         The plan and the weights that it starts from.
@@ -116,5 +130,8 @@ def plan_training(
         low_resolution=low_resolution,
         bf16=precision == "bf16",
         initial_sha256=initial.identity if initial else "",
+        photos=str(photos) if photos else "",
+        photos_sha256=PhotoSet(str(photos)).sha256() if photos else "",
+        photo_share=photo_share if photos else 0.0,
     )
     return plan, initial

@@ -16,8 +16,15 @@ from facepipe.models.weights import CURVE, WeightsFile, write_card
 
 NOT_FIT_FOR = (
     "telling people apart, measuring a head in millimetres, anything behind the face part (brow to chin, in "
-    "front of the ears); it saw rendered heads only, so hair, masks and hands over a real face mislead it, "
-    "and on photographs of faces turned by more than 60 degrees nose and lips come out soft"
+    "front of the ears)"
+)
+DRAWN_ONLY = (
+    "; it saw rendered heads only, so hair, masks and hands over a real face mislead it, and on photographs "
+    "of faces turned by more than 60 degrees nose and lips come out soft"
+)
+PHOTOS_TOO = (
+    "; its truth for photographs is a head fitted to a face mesh that another network found: what that one "
+    "gets wrong it learned; faces turned by more than 50 degrees it saw drawn or turned by computation only"
 )
 
 DATA = (
@@ -68,14 +75,14 @@ def train_weights(
     judged_on = f"validation faces{' at low resolutions' if plan.low_resolution else ''}"
     training = {
         **described,
-        "data": DATA,
+        "data": _data(plan),
         "loss": "binary cross-entropy of soft occupancy and of the silhouette on the grid of the prediction",
         "faces": trainer.faces,
         "samples_seen": trainer.faces * plan.views,
         "steps": trainer.step,
         "calibration": f"logits shifted by {shift:+.3f}, for the highest IoU on {judged_on}",
         "seconds": round(trainer.seconds),
-        "not_fit_for": NOT_FIT_FOR,
+        "not_fit_for": NOT_FIT_FOR + (PHOTOS_TOO if plan.photos else DRAWN_ONLY),
         CURVE: [float(f"{row['loss']:.4g}") for row in trainer.history],
         **ancestry(initial),
     }
@@ -87,3 +94,12 @@ def train_weights(
     file = trainer.save_weights(out, training, {judged_on: figures})
     write_card(file)
     return file
+
+
+def _data(plan: TrainingPlan) -> str:
+    if not plan.photos:
+        return DATA
+    return (
+        f"{plan.photo_share:.0%} photographs with heads fitted to them by 'facepipe data annotate' "
+        f"(photos.parquet {plan.photos_sha256[:12]}), cut around the face, whole and between; else {DATA}"
+    )

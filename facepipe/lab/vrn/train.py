@@ -36,6 +36,9 @@ from facepipe.models.weights import WeightsFile, WeightsInfo
 
 WEIGHT_DECAY = 1e-4
 
+SOURCE = "trained by facepipe on rendered faces of the MakeHuman / MPFB2 head (CC0)"
+PHOTO_SOURCE = " and on photographs"
+
 
 @dataclass(frozen=True)
 class Setting(trainer.Setting):
@@ -149,6 +152,9 @@ class Trainer(Training):
     def _validation_faces(self) -> ValidationFaces:
         if self._faces is None:
             faces = make_validation_faces(self.setting.validation_faces)
+            photos = self.plan.recipe.photos
+            if photos is not None:
+                faces = faces.beside(photos.validation(self.setting.validation_faces))
             self._faces = faces.lowered() if self.plan.low_resolution else faces
         return self._faces
 
@@ -185,7 +191,7 @@ class Trainer(Training):
             geometry=asdict(architecture.geometry),
             usage=self.usage.described(),
             licence="MIT",
-            source="trained by facepipe on rendered faces of the MakeHuman / MPFB2 head (CC0)",
+            source=SOURCE + (PHOTO_SOURCE if self.plan.photos else ""),
             training=training,
             figures=figures,
         )

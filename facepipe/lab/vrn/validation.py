@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -10,9 +10,12 @@ import torch
 from numpy.typing import NDArray
 
 from facepipe.core.conventions import NETWORK_PX, VolumeGeometry
+from facepipe.datasets.crops import crop_for
+from facepipe.datasets.dataset import Sample
 from facepipe.geometry.head import load_head
 from facepipe.geometry.volume import front_depth
 from facepipe.geometry.voxelise import voxelise
+from facepipe.imaging.degrade import make_reference
 from facepipe.lab.faces.factory import render, sample, vertices_px
 from facepipe.lab.faces.seeds import face_seed
 from facepipe.lab.vrn.augment import lower
@@ -34,6 +37,16 @@ class ValidationFaces:
     images: NDArray[np.uint8]
     vertices: NDArray[np.float32]
     solid: NDArray[np.int32]
+
+    def beside(self, samples: Sequence[Sample]) -> ValidationFaces:
+        """These faces, and annotated photographs: every other one cut around its face, the others whole."""
+        images, vertices = list(self.images), list(self.vertices)
+        for index, photo in enumerate(samples):
+            crop = crop_for(photo, "full" if index % 2 else "landmarks")
+            if photo.truth.vertices is not None:
+                images.append(make_reference(crop.cut(photo.image)))
+                vertices.append(crop.to_reference(photo.truth.vertices).astype(np.float32))
+        return replace(self, images=np.stack(images), vertices=np.stack(vertices))
 
     def lowered(self) -> ValidationFaces:
         """The same faces, each at a low resolution drawn as in training, always the same one."""

@@ -61,6 +61,8 @@ _OLD_NAMES = {"faces": "images", "depth_px": "depth_rmse_px"}
 _GROUPS = (
     ("By head turn", "yaw, degrees", r"yaw to either side (.+)"),
     ("By skin tone", "skin tone, 0 lightest to 1 darkest", r"skin tone (.+)"),
+    ("By colour", "picture", r"picture in (.+)"),
+    ("By part", "part of the data", r"part (.+)"),
     ("At low resolution", "image", r"(\w+ \d+ px, \w+)"),
 )
 _WHOLE = r"(.+), all"
