@@ -26,6 +26,8 @@ def sr_benchmark(
     low_px: list[int] | int | str = "16,32,64",
     methods: list[str] | str = "all",
     regressors: list[str] | str = "vrn-compact",
+    results: list[str] | str = "",
+    frame: Literal["auto", "image", "crop", "file"] = "auto",
     backend: Backend = "torch",
     limit: int | None = None,
     subsets: list[str] | str = "",

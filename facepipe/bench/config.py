@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
+from facepipe.bench.external_results import FRAMES
 from facepipe.core.config_model import validated
 from facepipe.core.conventions import NETWORK_PX
 from facepipe.core.names import unknown
@@ -24,6 +25,8 @@ IDENTITY_FIELDS = (
     "low_px",
     "methods",
     "regressors",
+    "results",
+    "frame",
     "backend",
     "limit",
     "subsets",
@@ -64,6 +67,16 @@ class BenchConfig(BaseModel):
     regressors: tuple[str, ...] = Field(
         ("vrn-compact",), description="Volumetric regressors (`facepipe models list`), 'all', 'none'."
     )
+    results: tuple[str, ...] = Field(
+        (),
+        description="NAME=FOLDER of meshes or volumes that another program made of the same images; they are "
+        "scored beside the regressors, as regressor NAME.",
+    )
+    frame: Literal["auto", *FRAMES] = Field(  # type: ignore[valid-type]
+        "auto",
+        description="Coordinates of their meshes: pixels of the photo (image), of the 128-px reference "
+        "(crop), those of facepipe's mesh files (file), or whichever fits the faces.",
+    )
     backend: Backend = Field(
         "torch", description="What runs regressors; torch-bf16 and, on the CPU, openvino are faster."
     )
@@ -97,7 +110,7 @@ class BenchConfig(BaseModel):
         None, gt=0, le=1e6, description="Memory of a local worker, GB; default: its share of the machine."
     )
 
-    @field_validator("degradations", "low_px", "methods", "regressors", "subsets", mode="before")
+    @field_validator("degradations", "low_px", "methods", "regressors", "results", "subsets", mode="before")
     @classmethod
     def _split(cls, value: Any) -> Any:
         """Accept 'a,b' for ['a', 'b'] and drop repetitions, keeping the order."""

@@ -71,10 +71,11 @@ def _fingerprints(spec: RunSpec) -> dict[str, str]:
         for px in spec.low_px
         if get_method(name).fits(px)
     }
+    found |= {f"results {name}": results.fingerprint() for name, results in spec.results.items()}
     if spec.crop == "face":
         detector = open_detector()
         found[f"detector {detector.name}"] = detector.fingerprint
-    return found | {name: get_regressor(name).fingerprint() for name in spec.regressors}
+    return found | {name: get_regressor(name).fingerprint() for name in spec.networks}
 
 
 def _difference(key: str, before: Any, after: Any) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import platform
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from functools import lru_cache
@@ -15,12 +16,16 @@ import pyarrow as pa
 from facepipe import __version__
 from facepipe.bench.completeness import COMPLETE, DAMAGED, RUNNING, damaged_tables, unpack_claims
 from facepipe.bench.config import BenchConfig, make_config
+from facepipe.bench.external_results import ExternalResults, check_names, geometry_of, open_results
 from facepipe.bench.identity import check_same, identity_of
+from facepipe.bench.result_checks import CHECKED_SAMPLES, CheckedSample, check_results, checked_sample
 from facepipe.bench.spec import RunSpec
-from facepipe.core.errors import RunConflictError, UsageError
+from facepipe.bench.stages import truth_in_crop
+from facepipe.core.errors import RunConflictError, SampleError, UsageError
 from facepipe.core.files import file_digest
 from facepipe.core.tables import write_table
 from facepipe.datasets.catalog import open_dataset
+from facepipe.datasets.crops import crop_for
 from facepipe.datasets.dataset import SampleRef
 from facepipe.metrics import alignment
 from facepipe.models.superres.methods import resolve_methods
@@ -104,7 +109,8 @@ def prepare(config: BenchConfig) -> RunStore:
             "truth": source.description,
             "alignment": alignment.described(),
             "methods": list(spec.methods),
-            "regressors": list(spec.regressors),
+            "regressors": spec.networks,
+            "results": {name: results.as_json() for name, results in spec.results.items()},
             "counts": {"candidates": len(refs)},
             "versions": {"python": platform.python_version()}
             | {name: installed_version(name) for name in (*RECORDED_VERSIONS, PACKAGES[spec.backend])},
@@ -145,8 +151,9 @@ def load_spec(store: RunStore) -> RunSpec:
 def _spec_of(store: RunStore, inode: int, mtime_ns: int) -> RunSpec:  # noqa: ARG001 - part of the key
     run = read_facts(store)
     config = make_config(run["config"] | {"out": store.path}, str(store.run_json_path))
+    results = (ExternalResults.from_json(name, values) for name, values in run.get("results", {}).items())
     return replace(
-        _spec(config, tuple(run["methods"]), tuple(run["regressors"])),
+        _with_results(_spec(config, tuple(run["methods"]), tuple(run["regressors"])), results),
         run_id=run["run_id"],
         n_candidates=run["counts"]["candidates"],
         n_samples=run["counts"].get("samples", 0),
@@ -205,11 +212,12 @@ def _write_candidates(store: RunStore, refs: list[SampleRef]) -> None:
 
 def _resolve(config: BenchConfig) -> tuple[RunSpec, list[SampleRef], dict[str, Any]]:
     check_backend(config.backend)
-    methods = tuple(resolve_methods(config.methods, config.low_px))
     regressors = tuple(resolve_regressors(config.regressors))
+    restores = regressors or not config.results
+    methods = tuple(resolve_methods(config.methods, config.low_px)) if restores else ()
     spec = _spec(config, methods, regressors)
     refs = spec.dataset.refs()[: config.limit]
-    spec = replace(spec, n_candidates=len(refs))
+    spec = _with_results(replace(spec, n_candidates=len(refs)), _open_results(config, spec, refs))
     identity = identity_of(config, spec, refs)
     return spec, refs, identity
 
@@ -243,6 +251,54 @@ def _spec(config: BenchConfig, methods: tuple[str, ...], regressors: tuple[str, 
         shard_size=config.shard_size,
         n_candidates=0,
     )
+
+
+def _with_results(spec: RunSpec, results: Iterable[ExternalResults]) -> RunSpec:
+    """Add results of other programs to a specification.
+
+    Raises:
+        UsageError: two have one name, or one has that of a regressor.
+    """
+    for one in results:
+        if one.name in spec.regressors:
+            raise UsageError(f"--results {one.name}: this name is taken; choose another NAME=FOLDER")
+        geometries = {**spec.regressors, one.name: one.geometry}
+        spec = replace(spec, regressors=geometries, results={**spec.results, one.name: one})
+    return spec
+
+
+def _open_results(config: BenchConfig, spec: RunSpec, refs: list[SampleRef]) -> Iterator[ExternalResults]:
+    """The results that a configuration names: checked, or read as the run that is there reads them."""
+    store = RunStore(config.folder)
+    known = store.read_run().get("results", {}) if config.results and store.exists() else {}
+    for text in config.results:
+        name, folder = open_results(text)
+        results = ExternalResults(name, folder, "image", geometry_of(folder))
+        before = known.get(name, {})
+        if before.get("folder") == str(folder):
+            yield replace(results, frame=before["frame"])
+            continue
+        ids = [ref.sample_id for ref in refs]
+        check_names(results, ids)
+        checked = check_results(results, list(_checked_samples(spec, refs, results)), config.frame)
+        logger.info("%s: %d files, read as --frame %s", folder, len(results.files()), checked.frame)
+        yield checked
+
+
+def _checked_samples(
+    spec: RunSpec, refs: list[SampleRef], results: ExternalResults
+) -> Iterator[CheckedSample]:
+    """Some samples that have a result and a truth with depth."""
+    there = [ref for ref in refs if results.has(ref.sample_id)]
+    for ref in there[:: max(1, len(there) // CHECKED_SAMPLES)]:
+        try:
+            sample = spec.dataset.load(ref)
+            crop = crop_for(sample, spec.crop)
+        except SampleError:
+            continue
+        truth = truth_in_crop(sample.truth, crop)
+        if found := checked_sample(ref.sample_id, crop, truth, spec.dataset.topology()):
+            yield found
 
 
 def now() -> str:

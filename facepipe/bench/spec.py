@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
+from facepipe.bench.external_results import ExternalResults
 from facepipe.core.conventions import NETWORK_PX, VOLUME_DEPTH, VolumeGeometry
 from facepipe.datasets.dataset import Dataset
 from facepipe.models.superres.methods import get_method
@@ -103,7 +104,9 @@ class RunSpec:
         filling: how dense truth becomes a volume.
         seed: seed of random degradations.
         degradations, low_px, methods: the axes, resolved.
-        regressors: name -> geometry of its volumes; empty for images only.
+        regressors: name -> geometry of its volumes; empty for images only. Results of other programs are
+            among them.
+        results: name -> the results of another program.
         backend: what runs them.
         shard_size: samples in a shard.
         n_candidates: images listed.
@@ -124,6 +127,7 @@ class RunSpec:
     shard_size: int
     n_candidates: int
     n_samples: int = 0
+    results: Mapping[str, ExternalResults] = field(default_factory=dict)
 
     @property
     def n_shards(self) -> int:
@@ -140,6 +144,11 @@ class RunSpec:
         start = shard * self.shard_size
         return start, min(start + self.shard_size, self.n_samples if total is None else total)
 
+    @property
+    def networks(self) -> list[str]:
+        """The regressors that run here."""
+        return [name for name in self.regressors if name not in self.results]
+
     def restore_conditions(self) -> list[Condition]:
         """Every degradation, size and method that fits it."""
         return [
@@ -151,11 +160,14 @@ class RunSpec:
         ]
 
     def regress_conditions(self) -> list[Condition]:
-        """The reference of each regressor first, then every restored condition."""
+        """The reference of each regressor first, then every restored condition.
+
+        Results of other programs were made of the photos: they have no other condition.
+        """
         references = [Condition("none", NETWORK_PX, "reference", name) for name in self.regressors]
         return references + [
             Condition(c.degradation, c.low_px, c.method, name)
-            for name in self.regressors
+            for name in self.networks
             for c in self.restore_conditions()
         ]
 

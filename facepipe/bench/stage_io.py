@@ -152,7 +152,16 @@ def _regress(spec: RunSpec, store: RunStore, unit: Unit, skip: Reasons, device: 
     images = store.read(condition.restored, start, stop)
     began = time.perf_counter()
     volumes = np.empty((0, *spec.regressors[condition.regressor].shape), np.uint8)
-    if good:
+    if condition.regressor in spec.results:
+        volumes = np.zeros((stop - start, *volumes.shape[1:]), np.uint8)
+        for row in good:
+
+            def step(row: int = row) -> None:
+                volumes[row] = _result(spec, store, condition.regressor, start + row)
+
+            _guard(start + row, reasons, step)
+        good = list(range(stop - start))
+    elif good:
         regressor = get_regressor(condition.regressor).build(usable_device(device), spec.backend)
         volumes = regressor(images[good])
     if len(good) < len(images):
@@ -250,6 +259,15 @@ def _write(
                 }
             )
     return pa.Table.from_pylist(rows, schema=ARRAY_PART)
+
+
+def _result(spec: RunSpec, store: RunStore, name: str, index: int) -> NDArray[np.uint8]:
+    """What another program made of a sample, as a volume."""
+    sample = read_table(store.samples_path).slice(index, 1).to_pylist()[0]
+    crop = Crop(sample["crop_x0"], sample["crop_y0"], sample["crop_size"])
+    truth = _truth(spec, store, sample["truth"], index)
+    topology = spec.dataset.topology()
+    return stages.external_volume(spec.results[name], sample["sample_id"], crop, truth, topology)
 
 
 def _truth(spec: RunSpec, store: RunStore, kind: str, index: int) -> Truth:

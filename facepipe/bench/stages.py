@@ -8,6 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from facepipe.bench.external_results import ExternalResults
+from facepipe.bench.result_checks import checked_sample, shift_z, spread
 from facepipe.core.conventions import NETWORK_PX, VolumeGeometry
 from facepipe.core.errors import SampleError
 from facepipe.core.truth import Topology, Truth
@@ -95,6 +97,34 @@ def make_truth_volume(
     if truth.vertices is None:
         return np.zeros(geometry.shape, np.uint8)
     return get_filling(filling)(truth.vertices, topology, geometry)
+
+
+def external_volume(
+    results: ExternalResults, sample_id: str, crop: Crop, truth: Truth, topology: Topology | None
+) -> NDArray[np.uint8]:
+    """What another program made of a sample, as an occupancy volume (D, H, W) in the geometry of its results.
+
+    A mesh in pixels of the photo begins anywhere along z: it is moved so that the median of its differences
+    to the truth is 0.
+
+    Args:
+        results: the folder.
+        sample_id: of the sample.
+        crop: its square in the photo.
+        truth: in reference coordinates.
+        topology: of the dense truth, if any.
+
+    Raises:
+        SampleError: missing-result, damaged-result, empty-result, misplaced-result, or no-depth.
+    """
+
+    def image_z(vertices: NDArray[np.float64], triangles: NDArray[Any]) -> float:
+        checked = checked_sample(sample_id, crop, truth, topology)
+        if checked is None:
+            raise SampleError("no-depth", f"{sample_id}: the depth of its face is not known")
+        return shift_z(spread(vertices, triangles), checked)
+
+    return results.volume(sample_id, crop, image_z)
 
 
 def score_images(reference: Image8, restored: Image8, is_reference: bool) -> dict[str, float | None]:

@@ -16,6 +16,7 @@ from facepipe.core.names import did_you_mean
 
 COMMANDS = {
     "bench": ("facepipe.cli.bench:bench", "Run the benchmark: degrade, restore, regress, score."),
+    "score": ("facepipe.cli.score:score", "Score meshes or volumes that another program made."),
     "reconstruct": ("facepipe.cli.results:reconstruct", "Turn photos into coloured meshes."),
     "surveil": ("facepipe.cli.surveil:surveil", "Turn an inbox of images and videos into faces, each once."),
     "query": ("facepipe.cli.results:query", "Ask the tables of a run or an archive a question in SQL."),

@@ -31,10 +31,11 @@ def bench(config_file: Path | None, dry_run: bool, **options: Any) -> None:
 
         click.echo(estimate(config))
         return
-    _run(config)
+    run_bench(config)
 
 
-def _run(config: BenchConfig) -> None:
+def run_bench(config: BenchConfig) -> None:
+    """Run a benchmark to its end, with progress on the terminal and the table at last."""
     from facepipe.bench import driver
     from facepipe.bench.spec import STAGES
     from facepipe.core.progress import progress
