@@ -7,16 +7,16 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import pyarrow.parquet as pq
+from facepipe.bench.worker import BenchJob
 
 from benchmarks.measure import Row, require
 from facepipe.bench import driver
 from facepipe.bench.config import BenchConfig, make_config
 from facepipe.bench.merge import accept
+from facepipe.bench.run_store import RunStore
 from facepipe.bench.spec import STAGES
-from facepipe.bench.worker import BenchJob
 from facepipe.pipeline.cluster import open_cluster
 from facepipe.pipeline.executor import StageResult
-from facepipe.pipeline.store import RunStore
 
 WORKERS = 2
 SAMPLES = 64

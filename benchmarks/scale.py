@@ -20,9 +20,9 @@ import psutil
 
 from facepipe.bench import driver
 from facepipe.bench.config import make_config
+from facepipe.bench.run_store import RunStore
 from facepipe.bench.spec import STAGES
 from facepipe.pipeline.cluster import open_cluster
-from facepipe.pipeline.store import RunStore
 
 SIDE_PX = 160
 WAVES = 20

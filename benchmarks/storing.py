@@ -10,8 +10,8 @@ import zarr
 
 from benchmarks.material import REGRESSOR, references
 from benchmarks.measure import Row, compare, require
+from facepipe.bench.run_store import RunStore
 from facepipe.models.vrn.regressors import get_regressor
-from facepipe.pipeline.store import RunStore
 
 
 def rows(rounds: int) -> list[Row]:

@@ -11,10 +11,10 @@ import pyarrow.parquet as pq
 from PIL import Image, ImageDraw, ImageFont
 
 from facepipe.bench.driver import load_spec
+from facepipe.bench.run_store import RunStore
 from facepipe.bench.spec import Condition
 from facepipe.geometry.mesh import photo_colours, render
 from facepipe.geometry.volume import surface
-from facepipe.pipeline.store import RunStore
 
 TILE_PX = 150
 LABEL_PX = 22

@@ -9,9 +9,9 @@ from prefect import flow
 
 from facepipe.bench.config import make_config
 from facepipe.bench.driver import is_complete, waves
+from facepipe.bench.run_store import RunStore
 from facepipe.models.vrn.backends import Backend
 from facepipe.pipeline.cluster import check_cluster, open_cluster
-from facepipe.pipeline.store import RunStore
 from tasks.failures import explain_crash, explained_failures
 from tasks.stages import compact, degrade, ingest, prepare, regress, report, restore, score, verify
 

@@ -19,7 +19,7 @@ from prefect.artifacts import (
 
 from facepipe.bench import driver
 from facepipe.bench.config import BenchConfig
-from facepipe.pipeline.store import RunStore
+from facepipe.bench.run_store import RunStore
 from facepipe.report.page import write_report
 from facepipe.results import result_table_text
 

@@ -1,8 +1,8 @@
-"""What a complete run keeps so that it can be made whole again: digests of its tables, claims of its parts.
+"""What a complete run keeps so that it can be made whole again: digests of its tables, results of units.
 
-The parts themselves go when a run is complete. Where its arrays stay, what the parts claimed about them
-stays, too, in one table; a run that is opened again gets its parts back from there, so that networks work
-only for shards that are damaged.
+The results of units go when a run is complete. Where its arrays stay, those of the units that wrote them
+stay, too, in one table; a run that is opened again gets them back from there, so that networks work only for
+shards that are damaged.
 """
 
 from __future__ import annotations
@@ -15,12 +15,12 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from facepipe.bench.spec import STAGES, Condition, RunSpec
-from facepipe.bench.unit_results import ARRAY_PART
+from facepipe.bench.run_store import ARRAY_RESULT, RunStore
+from facepipe.bench.spec import STAGES, BenchUnit, Condition, RunSpec
 from facepipe.core.files import file_digest
 from facepipe.core.schema import CONDITION_COLUMNS
 from facepipe.core.tables import write_tables
-from facepipe.pipeline.store import RunStore
+from facepipe.pipeline.stage import Unit
 
 COMPLETE = "complete"
 DAMAGED = "damaged"
@@ -28,7 +28,7 @@ RUNNING = "running"
 
 ARRAY_STAGES = STAGES[1:-1]
 
-CLAIMS = pa.schema(
+UNITS = pa.schema(
     [
         ("stage", pa.string()),
         ("degradation", pa.string()),
@@ -36,20 +36,20 @@ CLAIMS = pa.schema(
         ("method", pa.string()),
         ("regressor", pa.string()),
         ("shard", pa.int32()),
-        *ARRAY_PART,
+        *ARRAY_RESULT,
     ]
 )
-"""Columns of checksums.parquet: a part's rows, and whose part it was."""
+"""Columns of units.parquet: a unit's result, and whose it is."""
 
-OnPart = Callable[[str, Condition, pa.Table], None]
-"""Told of a stage, a condition and one of their parts."""
+OnResult = Callable[[BenchUnit, pa.Table], None]
+"""Told of a unit and its result."""
 
 _UNIT_COLUMNS = ("stage", *CONDITION_COLUMNS, "shard")
 
 
 def table_digests(store: RunStore) -> dict[str, str | None]:
     """The sha256 digests of a run's tables by file name; None for one that is not there."""
-    paths = (store.samples_path, store.failures_path, store.scores_path, store.checksums_path)
+    paths = (store.samples_path, store.failures_path, store.scores_path, store.units_path)
     return {path.name: file_digest(path) for path in paths}
 
 
@@ -68,33 +68,33 @@ def damaged_tables(store: RunStore, run: Mapping[str, Any]) -> list[str]:
         run: what its run.json says.
     """
     found = table_digests(store)
-    # Arrays can be deleted on purpose, and their checksums go with them.
-    if found[store.checksums_path.name] is None and not store.zarr_path.exists():
-        del found[store.checksums_path.name]
+    # Arrays can be deleted on purpose, and the results of their units go with them.
+    if found[store.units_path.name] is None and not store.zarr_path.exists():
+        del found[store.units_path.name]
     return [name for name, digest in found.items() if name in run["files"] and run["files"][name] != digest]
 
 
-def pack_claims(spec: RunSpec, store: RunStore, note: OnPart) -> None:
-    """Write checksums.parquet from the parts of every stage that writes arrays, and show them to `note`."""
-    write_tables(store.checksums_path, _packed(spec, store, note), CLAIMS)
+def pack_results(spec: RunSpec, store: RunStore, note: OnResult) -> None:
+    """Write units.parquet from the results of all units that write arrays, and show them to `note`."""
+    write_tables(store.units_path, _packed(spec, store, note), UNITS)
 
 
-def unpack_claims(store: RunStore) -> int:
-    """Write the parts of every stage that writes arrays from checksums.parquet.
+def unpack_results(store: RunStore) -> int:
+    """Write the results of all units that write arrays from units.parquet.
 
     Returns:
         How many there were.
     """
     count = 0
-    for stage, condition, shard, part in iter_claims(store):
-        store.write_part(stage, condition.key, shard, part)
+    for unit, rows in iter_packed(store):
+        store.write_result(unit, rows)
         count += 1
     return count
 
 
-def iter_claims(store: RunStore) -> Iterator[tuple[str, Condition, int, pa.Table]]:
-    """Each part that checksums.parquet holds: (stage, condition, shard, rows of `ARRAY_PART`)."""
-    file = pq.ParquetFile(store.checksums_path)
+def iter_packed(store: RunStore) -> Iterator[tuple[BenchUnit, pa.Table]]:
+    """Each unit that units.parquet holds, and its result."""
+    file = pq.ParquetFile(store.units_path)
     for group in range(file.num_row_groups):
         table = file.read_row_group(group)
         columns = [table[name].to_numpy() for name in _UNIT_COLUMNS]
@@ -105,30 +105,31 @@ def iter_claims(store: RunStore) -> Iterator[tuple[str, Condition, int, pa.Table
         for start, stop in pairwise(starts):
             stage, degradation, low_px, method, regressor, shard = (column[start] for column in columns)
             condition = Condition(degradation, int(low_px), method, regressor)
-            yield stage, condition, int(shard), table.slice(start, stop - start).select(ARRAY_PART.names)
+            rows = table.slice(start, stop - start).select(ARRAY_RESULT.names)
+            yield Unit(stage, condition, int(shard)), rows
 
 
-def array_parts(spec: RunSpec, store: RunStore) -> Iterator[tuple[str, Condition, int, pa.Table]]:
-    """Stage, condition, shard and part of every unit that writes arrays.
+def array_results(spec: RunSpec, store: RunStore) -> Iterator[tuple[BenchUnit, pa.Table]]:
+    """Every unit that writes arrays, and its result.
 
     Raises:
-        EnvironmentTroubleError: a part is missing or damaged.
+        EnvironmentTroubleError: one is missing or damaged.
     """
     for stage in ARRAY_STAGES:
-        for condition in spec.conditions(stage):
-            for shard in range(spec.n_shards):
-                yield stage, condition, shard, store.read_part(stage, condition.key, shard)
+        for unit in spec.units(stage, range(spec.n_shards)):
+            yield unit, store.read_result(unit)
 
 
-def _packed(spec: RunSpec, store: RunStore, note: OnPart) -> Iterator[pa.Table]:
-    for stage, condition, shard, part in array_parts(spec, store):
-        note(stage, condition, part)
-        yield _labelled(part, stage, condition, shard)
+def _packed(spec: RunSpec, store: RunStore, note: OnResult) -> Iterator[pa.Table]:
+    for unit, rows in array_results(spec, store):
+        note(unit, rows)
+        yield _labelled(unit, rows)
 
 
-def _labelled(part: pa.Table, stage: str, condition: Condition, shard: int) -> pa.Table:
-    values = (stage, condition.degradation, condition.low_px, condition.method, condition.regressor, shard)
+def _labelled(unit: BenchUnit, rows: pa.Table) -> pa.Table:
+    condition = unit.condition
+    values = (unit.stage, *(getattr(condition, name) for name in CONDITION_COLUMNS), unit.shard)
     for name, value in zip(_UNIT_COLUMNS, values, strict=True):
-        column = pa.repeat(pa.scalar(value, CLAIMS.field(name).type), part.num_rows)
-        part = part.append_column(name, column)
-    return part
+        column = pa.repeat(pa.scalar(value, UNITS.field(name).type), rows.num_rows)
+        rows = rows.append_column(name, column)
+    return rows

@@ -8,13 +8,15 @@ from __future__ import annotations
 
 from facepipe.bench.merge import accept, create_arrays, finish
 from facepipe.bench.run_folder import describe, is_accepted, is_complete, load_spec, prepare
-from facepipe.bench.spec import STAGES, RunSpec, Unit
-from facepipe.bench.verify import VerifyJob
-from facepipe.bench.worker import BenchJob
+from facepipe.bench.run_store import RunStore
+from facepipe.bench.spec import STAGES, BenchUnit, Condition, RunSpec
+from facepipe.bench.stage_io import BENCH_STAGES
 from facepipe.core.errors import RunConflictError, UsageError
+from facepipe.pipeline.batch_job import BatchJob
 from facepipe.pipeline.cluster import connect
 from facepipe.pipeline.executor import Engine, OnProgress, StageResult
-from facepipe.pipeline.store import RunStore
+from facepipe.pipeline.stage import Unit, count_samples
+from facepipe.pipeline.verify import VERIFY, VerifyJob
 
 __all__ = [
     "candidates_to_do",
@@ -35,32 +37,25 @@ __all__ = [
 ]
 
 
-def units_to_do(spec: RunSpec, store: RunStore, stage: str, shards: range) -> list[Unit]:
+def units_to_do(spec: RunSpec, store: RunStore, stage: str, shards: range) -> list[BenchUnit]:
     """The units of a stage that are not done yet; a complete run has none."""
-    if is_complete(store):
-        return []
-    done = {c: store.done_shards(stage, c.key) for c in spec.conditions(stage)}
-    return [unit for unit in spec.units(stage, shards) if unit.shard not in done[unit.condition]]
+    return [] if is_complete(store) else store.missing(spec.units(stage, shards))
 
 
 def samples_to_do(store: RunStore, stage: str, shards: range) -> int:
     """How many samples, counted once for each condition, a stage has still to do."""
     spec = load_spec(store)
-    spans = (spec.span(unit.shard) for unit in units_to_do(spec, store, stage, shards))
-    return sum(stop - start for start, stop in spans)
+    return count_samples(spec, units_to_do(spec, store, stage, shards))
 
 
 def candidates_to_do(store: RunStore) -> int:
     """How many candidates ingest has still to look at."""
-    spec = load_spec(store)
-    units = units_to_do(spec, store, "ingest", spec.candidate_shards)
-    spans = (spec.span(unit.shard, spec.n_candidates) for unit in units)
-    return sum(stop - start for start, stop in spans)
+    return samples_to_do(store, "ingest", load_spec(store).candidate_shards)
 
 
 def samples_to_verify(store: RunStore) -> int:
     """How many candidates may have left something that is to be verified before the run goes on."""
-    return 0 if is_complete(store) or not store.has_parts() else load_spec(store).n_candidates
+    return 0 if is_complete(store) or not store.has_results() else load_spec(store).n_candidates
 
 
 def verify(store: RunStore, address: str, on_progress: OnProgress | None = None) -> StageResult:
@@ -73,10 +68,10 @@ def verify(store: RunStore, address: str, on_progress: OnProgress | None = None)
         return StageResult()
     spec = load_spec(store)
     if spec.n_samples:
-        create_arrays(spec, store)
-    job = VerifyJob(spec, store.read_run()["config"]["keep"])
+        create_arrays(spec)
+    units = [Unit(VERIFY, Condition(), shard) for shard in spec.candidate_shards]
     with connect(address) as client:
-        return Engine(client, job).run(job.units(), on_progress)
+        return Engine(client, VerifyJob(spec, BENCH_STAGES)).run(units, on_progress)
 
 
 def run_ingest(store: RunStore, address: str, on_progress: OnProgress | None = None) -> StageResult:
@@ -90,7 +85,7 @@ def run_ingest(store: RunStore, address: str, on_progress: OnProgress | None = N
     spec = load_spec(store)
     result = _run_units(spec, store, "ingest", spec.candidate_shards, address, on_progress)
     if is_accepted(store):
-        create_arrays(spec, store)
+        create_arrays(spec)
     else:
         accept(spec, store)
     return result
@@ -116,7 +111,9 @@ def _run_units(
     if not units:
         return StageResult()
     with connect(address) as client:
-        engine = Engine(client, BenchJob(spec), store.read_run()["config"].get("unit_timeout_s"))
+        engine = Engine(
+            client, BatchJob(spec, BENCH_STAGES), store.read_run()["config"].get("unit_timeout_s")
+        )
         if stage in engine.job.gpu_stages:  # earlier, workers with a GPU may not have joined yet
             _check_placement(store, engine.placement())
         result = engine.run(units, on_progress)

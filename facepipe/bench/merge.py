@@ -10,17 +10,24 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from facepipe.bench.completeness import COMPLETE, array_parts, count_quarantined, pack_claims, table_digests
+from facepipe.bench.completeness import (
+    COMPLETE,
+    array_results,
+    count_quarantined,
+    pack_results,
+    table_digests,
+)
 from facepipe.bench.identity import digest
 from facepipe.bench.run_folder import REFS, load_spec, now
-from facepipe.bench.spec import STAGES, Condition, RunSpec
-from facepipe.bench.stage_io import input_arrays
-from facepipe.bench.unit_results import UPSTREAM
+from facepipe.bench.run_store import RunStore
+from facepipe.bench.spec import STAGES, BenchUnit, Condition, RunSpec
+from facepipe.bench.stage_io import BENCH_STAGES
 from facepipe.core.errors import FacepipeError, RunConflictError
 from facepipe.core.files import file_digest
 from facepipe.core.schema import FAILURES, SAMPLES, SCORES
 from facepipe.core.tables import read_table, write_table, write_tables
-from facepipe.pipeline.store import RunStore
+from facepipe.pipeline import stage
+from facepipe.pipeline.stage import UPSTREAM
 
 _INGEST = STAGES[0]
 
@@ -31,7 +38,7 @@ def accept(spec: RunSpec, store: RunStore) -> None:
     Raises:
         FacepipeError: not one sample is usable.
         RunConflictError: this was done before, and the data set's images have changed since.
-        EnvironmentTroubleError: a part is missing or damaged.
+        EnvironmentTroubleError: a unit's result is missing or damaged.
     """
     failures = _Failures()
     rows = list(_accepted(spec, store, failures))
@@ -54,7 +61,7 @@ def accept(spec: RunSpec, store: RunStore) -> None:
     write_table(store.samples_path, pa.Table.from_pylist(rows, schema=SAMPLES))
     write_table(store.refs_path, pa.Table.from_pylist(refs, schema=REFS))
     spec = replace(spec, n_samples=len(rows))
-    create_arrays(spec, store)
+    create_arrays(spec)
     facts = {key: value for key, value in run["identity"].items() if key not in ("dataset", "shard_size")}
     run["data"] = data
     run["run_id"] = digest([spec.dataset.name, data, facts])[:12]
@@ -66,33 +73,20 @@ def accept(spec: RunSpec, store: RunStore) -> None:
     store.write_run(run)
 
 
-def create_arrays(spec: RunSpec, store: RunStore) -> None:
+def create_arrays(spec: RunSpec) -> None:
     """Create every array of the run at full shape."""
-    inputs = input_arrays(spec)
-    for name, (shape, dtype, _) in inputs.items():
-        attributes: dict[str, Any] = {}
-        for geometry in spec.geometries():
-            if name.endswith(geometry.key):
-                attributes = {"spacing": list(geometry.spacing), "z_zero": geometry.z_zero}
-        store.create_array(name, (spec.n_samples, *shape), spec.shard_size, dtype, attributes)
-    for condition in spec.restore_conditions():
-        shape = (spec.n_samples, *inputs["reference"][0])
-        store.create_array(condition.restored, shape, spec.shard_size)
-    for condition in spec.regress_conditions():
-        geometry = spec.regressors[condition.regressor]
-        attributes = {"spacing": list(geometry.spacing), "z_zero": geometry.z_zero}
-        shape = (spec.n_samples, *geometry.shape)
-        store.create_array(condition.volume, shape, spec.shard_size, attributes=attributes)
+    for declared in BENCH_STAGES:
+        stage.create_arrays(spec, declared, spec.conditions(declared.name), spec.n_samples, spec.shard_size)
 
 
 def finish(store: RunStore) -> dict[str, Any]:
-    """Merge the parts into scores.parquet and failures.parquet and call the run complete.
+    """Merge the results of units into scores.parquet and failures.parquet and call the run complete.
 
     Returns:
         The run's counts.
 
     Raises:
-        EnvironmentTroubleError: a part is missing or damaged; all parts stay.
+        EnvironmentTroubleError: a unit's result is missing or damaged; all of them stay.
     """
     run = store.read_run()
     if run["status"] != COMPLETE:
@@ -100,10 +94,10 @@ def finish(store: RunStore) -> dict[str, Any]:
         failed = _Failures(read_table(store.samples_path)["sample_id"].to_pylist())
         deque(_accepted(spec, store, failed), maxlen=0)  # what was rejected is noted on the way
         if run["config"]["keep"] == "all":
-            pack_claims(spec, store, failed.note)
+            pack_results(spec, store, failed.note)
         else:
-            for stage, condition, _, part in array_parts(spec, store):
-                failed.note(stage, condition, part)
+            for unit, rows in array_results(spec, store):
+                failed.note(unit, rows)
         n_scores = write_tables(store.scores_path, _scores(spec, store, failed), SCORES)
         failures = failed.table()
         write_table(store.failures_path, failures)
@@ -111,15 +105,15 @@ def finish(store: RunStore) -> dict[str, Any]:
         run["counts"] |= {"scores": n_scores, "failures": failures.num_rows, "quarantined": quarantined}
         run |= {"status": COMPLETE, "finished": now(), "files": table_digests(store)}
         store.write_run(run)
-    store.delete_parts()
+    store.delete_results()
     return dict(run["counts"])
 
 
 def _scores(spec: RunSpec, store: RunStore, failed: _Failures) -> Iterator[pa.Table]:
-    for condition in spec.score_conditions():
-        for part in store.iter_parts("score", condition.key, range(spec.n_shards)):
-            failed.note("score", condition, part)
-            yield part.filter(pc.is_null(part["reason"]))
+    for unit in spec.units("score", range(spec.n_shards)):
+        rows = store.read_result(unit)
+        failed.note(unit, rows)
+        yield rows.filter(pc.is_null(rows["reason"]))
 
 
 def _accepted(spec: RunSpec, store: RunStore, failed: _Failures) -> Iterator[dict[str, Any]]:
@@ -130,8 +124,8 @@ def _accepted(spec: RunSpec, store: RunStore, failed: _Failures) -> Iterator[dic
     """
     first: dict[str, str] = {}
     index = 0
-    for part in store.iter_parts(_INGEST, Condition().key, spec.candidate_shards):
-        for row in part.to_pylist():
+    for unit in spec.units(_INGEST, spec.candidate_shards):
+        for row in store.read_result(unit).to_pylist():
             sample_id, path = row["sample_id"], row["source_path"]
             if row["reason"] is None and sample_id in first:
                 row["reason"] = "duplicate-id"
@@ -149,8 +143,8 @@ def _accepted(spec: RunSpec, store: RunStore, failed: _Failures) -> Iterator[dic
 class _Failures:
     """Every rejected candidate, and every quarantined sample once for each stage and condition.
 
-    Candidates are told apart by their place and not by their id, which several may have. It is shown the
-    parts as they are read for something else: reading is most of what merging costs.
+    Candidates are told apart by their place and not by their id, which several may have. It is shown
+    results as they are read for something else: reading is most of what merging costs.
 
     Args:
         ids: of the samples, by index.
@@ -164,14 +158,14 @@ class _Failures:
         """Take a row of ingest: a candidate that is no sample, by its place among the candidates."""
         self._add(index, row["sample_id"], _INGEST, "", row)
 
-    def note(self, stage: str, condition: Condition, part: pa.Table) -> None:
-        """Take what a part of a later stage says of quarantined samples."""
-        reason = part["reason"]
+    def note(self, unit: BenchUnit, rows: pa.Table) -> None:
+        """Take what a unit of a later stage says of quarantined samples."""
+        reason = rows["reason"]
         if reason.null_count == len(reason):
             return
-        name = "" if condition == Condition() else str(condition)
-        for row in part.filter(pc.and_(pc.is_valid(reason), pc.not_equal(reason, UPSTREAM))).to_pylist():
-            self._add(row["index"], self._ids[row["index"]], stage, name, row)
+        name = "" if unit.condition == Condition() else str(unit.condition)
+        for row in rows.filter(pc.and_(pc.is_valid(reason), pc.not_equal(reason, UPSTREAM))).to_pylist():
+            self._add(row["index"], self._ids[row["index"]], unit.stage, name, row)
 
     def _add(self, index: int, sample_id: str, stage: str, condition: str, row: Mapping[str, Any]) -> None:
         self._found[index, stage, condition] = {

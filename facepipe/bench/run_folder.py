@@ -14,11 +14,12 @@ from typing import Any
 import pyarrow as pa
 
 from facepipe import __version__
-from facepipe.bench.completeness import COMPLETE, DAMAGED, RUNNING, damaged_tables, unpack_claims
+from facepipe.bench.completeness import COMPLETE, DAMAGED, RUNNING, damaged_tables, unpack_results
 from facepipe.bench.config import BenchConfig, make_config
 from facepipe.bench.external_results import ExternalResults, check_names, geometry_of, open_results
 from facepipe.bench.identity import check_same, identity_of
 from facepipe.bench.result_checks import CHECKED_SAMPLES, CheckedSample, check_results, checked_sample
+from facepipe.bench.run_store import RunStore
 from facepipe.bench.spec import RunSpec
 from facepipe.bench.stages import truth_in_crop
 from facepipe.core.errors import RunConflictError, SampleError, UsageError
@@ -31,7 +32,6 @@ from facepipe.metrics import alignment
 from facepipe.models.superres.methods import resolve_methods
 from facepipe.models.vrn.backends import PACKAGES, check_backend
 from facepipe.models.vrn.regressors import get_regressor, resolve_regressors
-from facepipe.pipeline.store import RunStore
 
 logger = logging.getLogger("facepipe")
 
@@ -75,7 +75,7 @@ def prepare(config: BenchConfig) -> RunStore:
     """Create a run's folder, or find the run that this configuration began there.
 
     A complete run of which a table is damaged or missing, or whose arrays were dropped and are asked for
-    now, goes on: what its arrays claim is known, and only what is missing is done.
+    now, goes on: only what is missing is done.
 
     Raises:
         UsageError: a name is unknown, the data set is missing or empty.
@@ -188,7 +188,7 @@ def is_accepted(store: RunStore) -> bool:
 
 
 def _reopen(store: RunStore, config: BenchConfig, refs: list[SampleRef]) -> None:
-    """Let a run go on that is not complete, or no longer, in the way that the configuration says."""
+    """Reopen a run that is not complete, or is damaged, in the way that the configuration says."""
     run = read_facts(store)
     if run["status"] == COMPLETE:
         damaged = damaged_tables(store, run) if "files" in run else []
@@ -198,9 +198,9 @@ def _reopen(store: RunStore, config: BenchConfig, refs: list[SampleRef]) -> None
         if damaged:
             logger.warning("%s: %s damaged or missing; made again", store.path, ", ".join(damaged))
     if run["status"] in (COMPLETE, DAMAGED):
-        claims = store.checksums_path
-        if run.get("files", {}).get(claims.name) == file_digest(claims) is not None:
-            logger.info("%s: %d units of arrays to be verified", store.path, unpack_claims(store))
+        units = store.units_path
+        if run.get("files", {}).get(units.name) == file_digest(units) is not None:
+            logger.info("%s: %d units of arrays to be verified", store.path, unpack_results(store))
     _write_candidates(store, refs)
     run["config"] |= config.model_dump(mode="json", include=set(HOW_FIELDS))
     store.write_run(run | {"status": RUNNING})
@@ -248,6 +248,7 @@ def _spec(config: BenchConfig, methods: tuple[str, ...], regressors: tuple[str, 
         methods=methods,
         regressors={name: get_regressor(name).geometry for name in regressors},
         backend=config.backend,
+        keep=config.keep,
         shard_size=config.shard_size,
         n_candidates=0,
     )

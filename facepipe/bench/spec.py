@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import pyarrow as pa
+
 from facepipe.bench.external_results import ExternalResults
+from facepipe.bench.run_store import RunStore
 from facepipe.core.conventions import NETWORK_PX, VOLUME_DEPTH, VolumeGeometry
 from facepipe.datasets.dataset import Dataset
 from facepipe.models.superres.methods import get_method
 from facepipe.models.vrn.backends import Backend
-from facepipe.pipeline.store import array_name
+from facepipe.pipeline.batch_store import array_name
+from facepipe.pipeline.stage import UPSTREAM, Unit
+from facepipe.pipeline.verify import VERIFY
 
 STAGES = ("ingest", "degrade", "restore", "regress", "score")
 
@@ -80,21 +85,19 @@ class Condition:
         return "/".join(self.key)
 
 
-@dataclass(frozen=True)
-class Unit:
-    """Stage x condition x shard: the smallest thing that is scheduled, retried and resumed."""
+BenchUnit = Unit[Condition]
 
-    stage: str
-    condition: Condition
-    shard: int
 
-    def __str__(self) -> str:
-        return f"{self.stage} {self.condition} shard {self.shard}"
+def made_by(condition: Condition, shard: int) -> BenchUnit:
+    """The unit that made the images which a regressor sees."""
+    if condition.is_reference:
+        return Unit("degrade", Condition(), shard)
+    return Unit("restore", Condition(condition.degradation, condition.low_px, condition.method), shard)
 
 
 @dataclass(frozen=True)
 class RunSpec:
-    """What a worker must know of a run. Small: it travels with every unit.
+    """What a worker must know of a run, a `facepipe.pipeline.stage.Batch`. Small: it travels with every unit.
 
     Attributes:
         path: the run's folder.
@@ -108,6 +111,7 @@ class RunSpec:
             among them.
         results: name -> the results of another program.
         backend: what runs them.
+        keep: 'all' or 'scores': whether arrays stay once their shard is scored.
         shard_size: samples in a shard.
         n_candidates: images listed.
         n_samples: images accepted; 0 before ingest.
@@ -124,6 +128,7 @@ class RunSpec:
     methods: tuple[str, ...]
     regressors: Mapping[str, VolumeGeometry]
     backend: Backend
+    keep: str
     shard_size: int
     n_candidates: int
     n_samples: int = 0
@@ -139,10 +144,36 @@ class RunSpec:
         """The shards of the candidates, which ingest goes through."""
         return range(math.ceil(self.n_candidates / self.shard_size))
 
-    def span(self, shard: int, total: int | None = None) -> tuple[int, int]:
-        """First and past-the-last sample of a shard."""
-        start = shard * self.shard_size
-        return start, min(start + self.shard_size, self.n_samples if total is None else total)
+    @property
+    def gpu_stages(self) -> Collection[str]:
+        """The stages that run networks on a GPU; OpenVINO's stay on the CPU."""
+        return ("restore",) if self.backend == "openvino" else ("restore", "regress")
+
+    def open_store(self) -> RunStore:
+        """The run's folder."""
+        return RunStore(self.path)
+
+    def span(self, unit: BenchUnit) -> tuple[int, int]:
+        """First and past-the-last sample of a unit; of those that look at candidates, candidate."""
+        total = self.n_candidates if unit.stage in (STAGES[0], VERIFY) else self.n_samples
+        start = unit.shard * self.shard_size
+        return start, min(start + self.shard_size, total)
+
+    def outcome(self, unit: BenchUnit, rows: pa.Table) -> tuple[int, list[str]]:
+        """How many samples a finished unit had, and the reasons of those that it quarantined."""
+        start, stop = self.span(unit)
+        return stop - start, [why for why in rows["reason"].to_pylist() if why not in (None, UPSTREAM)]
+
+    def verified_together(self, unit: BenchUnit) -> list[BenchUnit]:
+        """All units of the shard of a unit, in the order of their stages."""
+        stages = STAGES if unit.shard < self.n_shards else STAGES[:1]
+        return [
+            Unit(stage, condition, unit.shard) for stage in stages for condition in self.conditions(stage)
+        ]
+
+    def needs_arrays(self, units: Sequence[BenchUnit], done: Collection[BenchUnit]) -> bool:
+        """Whether the arrays of a shard must be there: they may be gone once all of it is scored."""
+        return self.keep == "all" or any(unit.stage == STAGES[-1] and unit not in done for unit in units)
 
     @property
     def networks(self) -> list[str]:
@@ -187,7 +218,7 @@ class RunSpec:
             "score": self.score_conditions,
         }[stage]()
 
-    def units(self, stage: str, shards: range) -> list[Unit]:
+    def units(self, stage: str, shards: range) -> list[BenchUnit]:
         """The units of a stage for some shards: conditions outside, shards inside."""
         return [Unit(stage, condition, shard) for condition in self.conditions(stage) for shard in shards]
 

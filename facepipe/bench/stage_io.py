@@ -1,9 +1,9 @@
-"""The work of each stage on one unit: read the inputs, call the pure stage, write whole shards."""
+"""The stages of a benchmark run, declared: what each reads, does to a unit, and writes."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -12,17 +12,10 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from facepipe.bench import stages
-from facepipe.bench.spec import Condition, RunSpec, Unit, truth_volume_name
-from facepipe.bench.unit_results import (
-    ARRAY_PART,
-    INGEST_PART,
-    SCORE_PART,
-    before_regress,
-    before_score,
-    seconds_of,
-    upstream,
-)
-from facepipe.core.conventions import NETWORK_PX
+from facepipe.bench.run_store import ARRAY_RESULT, INGEST_RESULT, SCORE_RESULT, RunStore
+from facepipe.bench.spec import STAGES, BenchUnit, Condition, RunSpec, made_by, truth_volume_name
+from facepipe.bench.unit_results import before_regress, before_score, seconds_of, upstream
+from facepipe.core.conventions import NETWORK_PX, VolumeGeometry
 from facepipe.core.errors import FacepipeError, RunConflictError, SampleError
 from facepipe.core.tables import read_table
 from facepipe.core.truth import Truth
@@ -31,14 +24,18 @@ from facepipe.imaging.crop import Crop
 from facepipe.models.device import usable_device
 from facepipe.models.superres.methods import get_method
 from facepipe.models.vrn.regressors import get_regressor
+from facepipe.pipeline.batch_store import ArraySpec
 from facepipe.pipeline.job import Reasons
-from facepipe.pipeline.store import RunStore
+from facepipe.pipeline.stage import Made, Stage, Unit
+
+Shape = tuple[tuple[int, ...], str, float]
+"""Shape of one sample, dtype, fill value."""
 
 
-def input_arrays(spec: RunSpec) -> dict[str, tuple[tuple[int, ...], str, float]]:
-    """The arrays that degrading fills: name -> (shape of one sample, dtype, fill value)."""
+def input_arrays(spec: RunSpec) -> dict[str, Shape]:
+    """The arrays that degrading fills, by name."""
     square = (NETWORK_PX, NETWORK_PX, 3)
-    arrays: dict[str, tuple[tuple[int, ...], str, float]] = {"reference": (square, "uint8", 0)}
+    arrays: dict[str, Shape] = {"reference": (square, "uint8", 0)}
     for name in spec.degradations:
         for px in spec.low_px:
             arrays[Condition(name, px).lowres] = ((px, px, 3), "uint8", 0)
@@ -49,11 +46,6 @@ def input_arrays(spec: RunSpec) -> dict[str, tuple[tuple[int, ...], str, float]]
         for geometry in spec.geometries():
             arrays[truth_volume_name(geometry)] = (geometry.shape, "uint8", 0)
     return arrays
-
-
-def unit_span(spec: RunSpec, unit: Unit) -> tuple[int, int]:
-    """First and past-the-last sample of a unit."""
-    return spec.span(unit.shard, spec.n_candidates if unit.stage == "ingest" else None)
 
 
 def _guard(index: int, reasons: dict[int, tuple[str, str]], step: Callable[[], None]) -> None:
@@ -68,8 +60,9 @@ def _guard(index: int, reasons: dict[int, tuple[str, str]], step: Callable[[], N
         reasons[index] = ("unexpected-error", f"{type(error).__name__}: {error}")
 
 
-def _ingest(spec: RunSpec, store: RunStore, unit: Unit, skip: Reasons, device: str) -> pa.Table:  # noqa: ARG001
-    start, stop = unit_span(spec, unit)
+def _ingest(spec: RunSpec, unit: BenchUnit, skip: Reasons, device: str) -> Made:  # noqa: ARG001
+    store = spec.open_store()
+    start, stop = spec.span(unit)
     reasons = dict(skip)
     rows: list[dict[str, Any]] = []
     for index, ref in _refs(store.candidates_path, start, stop):
@@ -86,11 +79,12 @@ def _ingest(spec: RunSpec, store: RunStore, unit: Unit, skip: Reasons, device: s
             _guard(index, reasons, step)
         row["reason"], row["detail"] = reasons.get(index, (None, None))
         rows.append(row)
-    return pa.Table.from_pylist(rows, schema=INGEST_PART)
+    return Made(pa.Table.from_pylist(rows, schema=INGEST_RESULT))
 
 
-def _degrade(spec: RunSpec, store: RunStore, unit: Unit, skip: Reasons, device: str) -> pa.Table:  # noqa: ARG001
-    start, stop = unit_span(spec, unit)
+def _degrade(spec: RunSpec, unit: BenchUnit, skip: Reasons, device: str) -> Made:  # noqa: ARG001
+    store = spec.open_store()
+    start, stop = spec.span(unit)
     reasons = dict(skip)
     topology = spec.dataset.topology()
     arrays: dict[str, NDArray[Any]] = {
@@ -126,13 +120,14 @@ def _degrade(spec: RunSpec, store: RunStore, unit: Unit, skip: Reasons, device: 
 
         if index not in reasons:
             _guard(index, reasons, step)
-    return _write(store, unit, arrays, start, reasons, 0.0)
+    return Made(_rows(start, stop, reasons, 0.0), arrays)
 
 
-def _restore(spec: RunSpec, store: RunStore, unit: Unit, skip: Reasons, device: str) -> pa.Table:
-    start, stop = unit_span(spec, unit)
+def _restore(spec: RunSpec, unit: BenchUnit, skip: Reasons, device: str) -> Made:
+    store = spec.open_store()
+    start, stop = spec.span(unit)
     condition = unit.condition
-    reasons = {**upstream(store, "degrade", Condition(), unit.shard), **skip}
+    reasons = {**upstream(store, Unit("degrade", Condition(), unit.shard)), **skip}
     good = [row for row in range(stop - start) if start + row not in reasons]
     lowres = store.read(condition.lowres, start, stop)
     began = time.perf_counter()
@@ -141,11 +136,12 @@ def _restore(spec: RunSpec, store: RunStore, unit: Unit, skip: Reasons, device: 
         resolver = get_method(condition.method).build(condition.low_px, usable_device(device))
         restored[good] = resolver(lowres[good])
     seconds = (time.perf_counter() - began) / max(1, len(good))
-    return _write(store, unit, {condition.restored: restored}, start, reasons, seconds)
+    return Made(_rows(start, stop, reasons, seconds), {condition.restored: restored})
 
 
-def _regress(spec: RunSpec, store: RunStore, unit: Unit, skip: Reasons, device: str) -> pa.Table:
-    start, stop = unit_span(spec, unit)
+def _regress(spec: RunSpec, unit: BenchUnit, skip: Reasons, device: str) -> Made:
+    store = spec.open_store()
+    start, stop = spec.span(unit)
     condition = unit.condition
     reasons = {**before_regress(store, condition, unit.shard), **skip}
     good = [row for row in range(stop - start) if start + row not in reasons]
@@ -168,11 +164,12 @@ def _regress(spec: RunSpec, store: RunStore, unit: Unit, skip: Reasons, device: 
         some, volumes = volumes, np.zeros((len(images), *volumes.shape[1:]), np.uint8)
         volumes[good] = some
     seconds = (time.perf_counter() - began) / max(1, len(good))
-    return _write(store, unit, {condition.volume: volumes}, start, reasons, seconds)
+    return Made(_rows(start, stop, reasons, seconds), {condition.volume: volumes})
 
 
-def _score(spec: RunSpec, store: RunStore, unit: Unit, skip: Reasons, device: str) -> pa.Table:  # noqa: ARG001
-    start, stop = unit_span(spec, unit)
+def _score(spec: RunSpec, unit: BenchUnit, skip: Reasons, device: str) -> Made:  # noqa: ARG001
+    store = spec.open_store()
+    start, stop = spec.span(unit)
     condition = unit.condition
     reasons = {**before_score(spec, store, condition, unit.shard), **skip}
     seconds = seconds_of(spec, store, condition, unit.shard)
@@ -223,42 +220,16 @@ def _score(spec: RunSpec, store: RunStore, unit: Unit, skip: Reasons, device: st
                 "detail": detail,
             }
         )
-    return pa.Table.from_pylist(rows, schema=SCORE_PART)
+    return Made(pa.Table.from_pylist(rows, schema=SCORE_RESULT))
 
 
-WORK: dict[str, Callable[[RunSpec, RunStore, Unit, Reasons, str], pa.Table]] = {
-    "ingest": _ingest,
-    "degrade": _degrade,
-    "restore": _restore,
-    "regress": _regress,
-    "score": _score,
-}
-"""The function of each stage: (spec, store, unit, skip, device) -> the unit\'s part."""
-
-
-def _write(
-    store: RunStore,
-    unit: Unit,
-    arrays: Mapping[str, NDArray[Any]],
-    start: int,
-    reasons: Reasons,
-    seconds: float,
-) -> pa.Table:
+def _rows(start: int, stop: int, reasons: Reasons, seconds: float) -> pa.Table:
+    """The result of a unit that writes arrays."""
     rows = []
-    for name, values in arrays.items():
-        for row, crc32 in enumerate(store.write_shard(name, unit.shard, values)):
-            reason, detail = reasons.get(start + row, (None, None))
-            rows.append(
-                {
-                    "index": start + row,
-                    "array": name,
-                    "crc32": crc32,
-                    "seconds": seconds,
-                    "reason": reason,
-                    "detail": detail,
-                }
-            )
-    return pa.Table.from_pylist(rows, schema=ARRAY_PART)
+    for index in range(start, stop):
+        reason, detail = reasons.get(index, (None, None))
+        rows.append({"index": index, "seconds": seconds, "reason": reason, "detail": detail})
+    return pa.Table.from_pylist(rows, schema=ARRAY_RESULT)
 
 
 def _result(spec: RunSpec, store: RunStore, name: str, index: int) -> NDArray[np.uint8]:
@@ -285,3 +256,52 @@ def _truth(spec: RunSpec, store: RunStore, kind: str, index: int) -> Truth:
 def _refs(path: Path, start: int, stop: int) -> Iterable[tuple[int, SampleRef]]:
     rows = read_table(path).slice(start, stop - start).to_pylist()
     return ((start + i, SampleRef(**row)) for i, row in enumerate(rows))
+
+
+def _degraded(spec: RunSpec, unit: BenchUnit) -> list[BenchUnit]:  # noqa: ARG001
+    return [Unit("degrade", Condition(), unit.shard)]
+
+
+def _regressed(spec: RunSpec, unit: BenchUnit) -> list[BenchUnit]:
+    return [*_degraded(spec, unit), made_by(unit.condition, unit.shard)]
+
+
+def _scored(spec: RunSpec, unit: BenchUnit) -> list[BenchUnit]:
+    condition = unit.condition
+    volumes = [condition, condition.reference()] if spec.regressors else []
+    return [*_regressed(spec, unit), *(Unit("regress", source, unit.shard) for source in volumes)]
+
+
+def _input_arrays(spec: RunSpec, condition: Condition) -> dict[str, ArraySpec]:  # noqa: ARG001
+    found = {}
+    for name, (shape, dtype, _) in input_arrays(spec).items():
+        attributes: dict[str, Any] = {}
+        for geometry in spec.geometries():
+            if name.endswith(geometry.key):
+                attributes = _attributes(geometry)
+        found[name] = ArraySpec(shape, dtype, attributes)
+    return found
+
+
+def _restored_array(spec: RunSpec, condition: Condition) -> dict[str, ArraySpec]:  # noqa: ARG001
+    return {condition.restored: ArraySpec((NETWORK_PX, NETWORK_PX, 3))}
+
+
+def _volume_array(spec: RunSpec, condition: Condition) -> dict[str, ArraySpec]:
+    geometry = spec.regressors[condition.regressor]
+    return {condition.volume: ArraySpec(geometry.shape, attributes=_attributes(geometry))}
+
+
+def _attributes(geometry: VolumeGeometry) -> dict[str, Any]:
+    return {"spacing": list(geometry.spacing), "z_zero": geometry.z_zero}
+
+
+INGEST, DEGRADE, RESTORE, REGRESS, SCORE = STAGES
+BENCH_STAGES: tuple[Stage[RunSpec, Condition], ...] = (
+    Stage(INGEST, _ingest),
+    Stage(DEGRADE, _degrade, arrays=_input_arrays),
+    Stage(RESTORE, _restore, _degraded, _restored_array),
+    Stage(REGRESS, _regress, _regressed, _volume_array),
+    Stage(SCORE, _score, _scored),
+)
+"""Every stage of a run, in their order."""

@@ -24,9 +24,10 @@ from facepipe.metrics.image import psnr_db, ssim
 
 Image8 = NDArray[np.uint8]
 
-REVISION = 2
-"""Of what the stages compute: degrade, voxelise, score, and the constants behind them. It is raised with
-every change after which tables may differ. Part of a run's id: a run that began before cannot go on."""
+REVISION = 3
+"""Of what the stages compute, degrade, voxelise, score, and the constants behind them, and of how they store
+it. It is raised with every change after which tables may differ or an older run cannot go on. Part of a run's
+id."""
 
 
 def ingest(ref: SampleRef, sample: Sample, crop_mode: str) -> dict[str, Any]:

@@ -37,10 +37,10 @@ def bench(config_file: Path | None, dry_run: bool, **options: Any) -> None:
 def run_bench(config: BenchConfig) -> None:
     """Run a benchmark to its end, with progress on the terminal and the table at last."""
     from facepipe.bench import driver
+    from facepipe.bench.run_store import RunStore
     from facepipe.bench.spec import STAGES
     from facepipe.core.progress import progress
     from facepipe.pipeline.cluster import open_cluster
-    from facepipe.pipeline.store import RunStore
 
     where = (config.cluster, config.workers, config.cluster_config, config.worker_memory_gb)
     with RunStore(config.folder).lock():
@@ -91,9 +91,9 @@ def status(run: Path, verify: bool) -> None:
     images and meshes have no checksum and need only be there.
     """
     from facepipe.bench import audit, driver
+    from facepipe.bench.run_store import RunStore
     from facepipe.core.errors import FacepipeError
     from facepipe.core.progress import progress
-    from facepipe.pipeline.store import RunStore
     from facepipe.surveil.archive import Archive
 
     if Archive(run).exists():
@@ -150,12 +150,12 @@ def _status_of_archive(path: Path, verify: bool) -> None:
 @click.command()
 @click.argument("run", type=click.Path(path_type=Path))
 def clean(run: Path) -> None:
-    """Delete a run's arrays and parts; tables and report stay, also when the run is repeated.
+    """Delete a run's arrays and unit results; tables and report stay, also when the run is repeated.
 
     A run that is not complete starts its stages again.
     """
+    from facepipe.bench.run_store import RunStore
     from facepipe.core.errors import UsageError
-    from facepipe.pipeline.store import RunStore
     from facepipe.surveil.archive import Archive
 
     if Archive(run).exists():
@@ -167,5 +167,5 @@ def clean(run: Path) -> None:
     store.read_run()
     with store.lock():
         store.delete_arrays()
-        store.delete_array_parts()
+        store.delete_array_results()
     click.echo(f"{run}: arrays deleted, tables kept")

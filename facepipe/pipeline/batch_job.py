@@ -1,68 +1,70 @@
-"""What a worker is asked to do: one unit, or one sample of it on trial."""
+"""What a worker is asked to do of a batch: one unit, or one sample of it on trial."""
 
 from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Generic
 
-from numpy.typing import NDArray
-
-from facepipe.bench.spec import RunSpec, Unit
-from facepipe.bench.stage_io import WORK, unit_span
-from facepipe.bench.unit_results import UPSTREAM
+from facepipe.core.files import write_atomically
+from facepipe.pipeline.batch_store import BatchStore
 from facepipe.pipeline.job import Reasons, UnitReport, environment_trouble
-from facepipe.pipeline.store import RunStore
+from facepipe.pipeline.stage import Batch, C, Made, Stage, Unit, stage_of
 
 logger = logging.getLogger("facepipe")
 
+SAMPLES_PER_OWN_SHARD = 16
+"""Of arrays that a unit makes by itself."""
+
 
 @dataclass(frozen=True)
-class BenchJob:
-    """A benchmark run as the engine sees it: a `facepipe.pipeline.job.Job`.
+class BatchJob(Generic[C]):
+    """A batch as the engine sees it: a `facepipe.pipeline.job.Job`.
 
     Attributes:
-        spec: the run.
+        batch: a benchmark run or a surveillance batch.
+        stages: its stages.
     """
 
-    spec: RunSpec
+    batch: Batch[C]
+    stages: Sequence[Stage[Any, C]]
 
     @property
     def gpu_stages(self) -> Collection[str]:
-        """The stages that run networks; OpenVINO's stay on the CPU."""
-        return ("restore",) if self.spec.backend == "openvino" else ("restore", "regress")
+        """The stages that run networks on a GPU."""
+        return self.batch.gpu_stages
 
-    def span(self, unit: Unit) -> tuple[int, int]:
+    def span(self, unit: Unit[C]) -> tuple[int, int]:
         """First and past-the-last sample of a unit."""
-        return unit_span(self.spec, unit)
+        return self.batch.span(unit)
 
-    def run(self, unit: Unit, skip: Reasons, device: str = "cpu") -> UnitReport:
-        """Do one unit and write its part; see `facepipe.pipeline.job.Job.run`."""
+    def run(self, unit: Unit[C], skip: Reasons, device: str = "cpu") -> UnitReport:
+        """Do one unit and write what it made; see `facepipe.pipeline.job.Job.run`."""
         started = time.perf_counter()
-        store = RunStore(self.spec.path)
         with environment_trouble(unit):
-            table = WORK[unit.stage](self.spec, store, unit, skip, device)
-            store.write_part(unit.stage, unit.condition.key, unit.shard, table)
-        start, stop = self.span(unit)
-        rows = table["index"].to_pylist() if "index" in table.schema.names else range(start, stop)
-        found = dict(zip(rows, table["reason"].to_pylist(), strict=True))
-        reasons = sorted(reason for reason in found.values() if reason not in (None, UPSTREAM))
-        if reasons:
-            codes = ", ".join(dict.fromkeys(reasons))
-            logger.warning("%s: %d of %d samples quarantined (%s)", unit, len(reasons), stop - start, codes)
-        return UnitReport(stop - start, len(reasons), time.perf_counter() - started)
+            made = stage_of(self.stages, unit).work(self.batch, unit, skip, device)
+            _write(self.batch.open_store(), unit, made)
+        samples, given_up = self.batch.outcome(unit, made.rows)
+        if given_up:
+            codes = ", ".join(dict.fromkeys(sorted(given_up)))
+            logger.warning("%s: %d of %d samples quarantined (%s)", unit, len(given_up), samples, codes)
+        return UnitReport(samples, len(given_up), time.perf_counter() - started)
 
-    def probe(self, unit: Unit, index: int, skip: Reasons, device: str = "cpu") -> None:
+    def probe(self, unit: Unit[C], index: int, skip: Reasons, device: str = "cpu") -> None:
         """Do a unit's work on one sample alone and throw the result away."""
         start, stop = self.span(unit)
         others = {i: ("probe", "") for i in range(start, stop) if i != index}
-        WORK[unit.stage](self.spec, _ReadOnlyStore(self.spec.path), unit, {**others, **skip}, device)
+        stage_of(self.stages, unit).work(self.batch, unit, {**others, **skip}, device)
 
 
-class _ReadOnlyStore(RunStore):
-    """A store whose arrays do not change: for probing."""
-
-    def write_shard(self, name: str, shard: int, values: NDArray[Any]) -> list[int]:  # noqa: ARG002
-        return [0] * len(values)
+def _write(store: BatchStore, unit: Unit[C], made: Made) -> None:
+    """Write the arrays and files of a unit, and then its result: from then on it is done."""
+    for name, values in made.arrays.items():
+        store.write_shard(name, unit.shard, values)
+    for name, values in made.own_arrays.items():
+        store.write_whole(name, values, SAMPLES_PER_OWN_SHARD)
+    for path, content in made.files.items():
+        write_atomically(path, content, store.private)
+    store.write_result(unit, made.rows)

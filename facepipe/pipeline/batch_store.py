@@ -1,12 +1,10 @@
-"""A run on disk: every path, every array, every part. Nothing else touches the Zarr files of a run.
+"""A batch on disk: its arrays, the results of its units, and what is done. Nothing else touches Zarr.
 
-Its tables are written by `facepipe.core.tables` and read by that or, in SQL, by `facepipe.results`; which
-modules open Parquet files at all is listed in the tests of the import rules.
-
-Arrays have one chunk a sample and one shard a block of samples; a unit writes whole shards of arrays
-that were created at full shape, so that concurrent writers never share a file. Tables and parts are
-written to a temporary name, synced and renamed: a file that exists is complete. Disks fail all the same:
-a part carries a checksum of its own rows, beside those that it holds of the arrays.
+Arrays have one chunk a sample and one shard a block of samples; a unit writes whole shards of arrays that
+were created at full shape, so that concurrent writers never share a file. Results are Parquet files, written
+to a temporary name, synced and renamed: a file that exists is complete, and its unit is done. Disks fail all
+the same: each chunk and each shard's index carries a CRC-32C (Zarr's `crc32c` codec), each page of a result a
+CRC-32 (Parquet's page checksums), and whatever is read is compared with them.
 """
 
 from __future__ import annotations
@@ -14,13 +12,11 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
-import zlib
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, ClassVar
 from urllib.parse import quote
 
 import numpy as np
@@ -28,21 +24,26 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import zarr
 from numpy.typing import NDArray
-from zarr.codecs import ZstdCodec
+from zarr.codecs import Crc32cCodec, ZstdCodec
 from zarr.storage import LocalStore
 
-from facepipe.core.errors import EnvironmentTroubleError, FacepipeError, RunConflictError, UsageError
-from facepipe.core.files import write_atomically
-from facepipe.core.locks import is_locked, take_lock
-from facepipe.core.tables import write_table
+from facepipe.core.errors import EnvironmentTroubleError, UsageError
+from facepipe.core.files import make_private_folder, sync, write_atomically
+from facepipe.core.tables import write_tables
 
-RUN_FORMAT = 1
+if TYPE_CHECKING:
+    from facepipe.pipeline.stage import Unit
+
 _ARRAY_CONFIG = {"write_empty_chunks": True}
-_CRC_KEY = b"facepipe.crc32"
 
 _LONGEST_NAME = 200
 """File systems take 255 bytes."""
 _BEFORE_DIGEST = 80
+
+# Damaged bytes may promise any size, so that a lack of memory says nothing about the machine here.
+_DAMAGE = (RuntimeError, ValueError, TypeError, LookupError, OSError, MemoryError)
+
+_WAY_OUT = "repeat the command, which makes it again"
 
 
 def array_name(*parts: str) -> str:
@@ -61,128 +62,46 @@ def _folder_name(part: str) -> str:
 
 
 @dataclass(frozen=True)
-class RunStore:
-    """The folder of one run."""
+class ArraySpec:
+    """What one sample of an array is.
+
+    Attributes:
+        shape: of one sample.
+        dtype: NumPy's name of its type.
+        attributes: of the array, such as spacing and z_zero of volumes.
+    """
+
+    shape: tuple[int, ...]
+    dtype: str = "uint8"
+    attributes: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class BatchStore:
+    """The folder of one batch.
+
+    Attributes:
+        path: the folder.
+        arrays_folder: where its arrays lie, if not in `store.zarr` below it.
+        private: nobody but their owner may read its files.
+    """
 
     path: Path
+    arrays_folder: Path | None = None
+    private: bool = False
 
-    @property
-    def run_json_path(self) -> Path:
-        """Configuration, versions, hashes."""
-        return self.path / "run.json"
-
-    @property
-    def samples_path(self) -> Path:
-        """The accepted samples; row order = index along the arrays' first axis."""
-        return self.path / "samples.parquet"
-
-    @property
-    def failures_path(self) -> Path:
-        """What was quarantined, and why."""
-        return self.path / "failures.parquet"
-
-    @property
-    def scores_path(self) -> Path:
-        """One row per sample and condition."""
-        return self.path / "scores.parquet"
-
-    @property
-    def refs_path(self) -> Path:
-        """The accepted candidates, as the data set listed them."""
-        return self.path / "parts" / "refs.parquet"
-
-    @property
-    def candidates_path(self) -> Path:
-        """All candidates, as the data set listed them."""
-        return self.path / "parts" / "candidates.parquet"
-
-    @property
-    def parts_path(self) -> Path:
-        """What units wrote."""
-        return self.path / "parts"
+    schemas: ClassVar[Mapping[str, pa.Schema]] = {}
+    """The columns of the results of each stage."""
 
     @property
     def zarr_path(self) -> Path:
         """All arrays."""
-        return self.path / "store.zarr"
+        return self.arrays_folder or self.path / "store.zarr"
 
     @property
-    def checksums_path(self) -> Path:
-        """What the parts of a complete run claimed about its arrays, where these were kept."""
-        return self.path / "checksums.parquet"
-
-    @property
-    def report_path(self) -> Path:
-        """The report's folder."""
-        return self.path / "report"
-
-    # -- run.json ---------------------------------------------------------------------------------
-
-    def exists(self) -> bool:
-        """Whether this folder holds a run."""
-        return self.run_json_path.is_file()
-
-    def read_run(self) -> dict[str, Any]:
-        """Read run.json.
-
-        Raises:
-            UsageError: the folder is no run.
-            FacepipeError: its run.json is damaged.
-        """
-        try:
-            run = json.loads(self.run_json_path.read_text(encoding="utf-8"))
-        except (FileNotFoundError, NotADirectoryError) as error:
-            raise UsageError(
-                f"{self.path}: no run here (a run folder holds run.json); `facepipe bench --out` makes one"
-            ) from error
-        except (OSError, ValueError) as error:
-            raise self.damaged(f"cannot be read: {error}") from error
-        if not isinstance(run, dict) or run.get("format") != RUN_FORMAT:
-            raise self.damaged(f"not a run of format {RUN_FORMAT}")
-        return run
-
-    def damaged(self, what: str) -> FacepipeError:
-        """The error of a run.json that is not to be used."""
-        return FacepipeError(
-            f"{self.run_json_path}: {what}; restore it from a copy, or delete the folder {self.path} and "
-            "repeat its bench command"
-        )
-
-    def write_run(self, run: Mapping[str, Any]) -> None:
-        """Write run.json."""
-        text = json.dumps({"format": RUN_FORMAT, **run}, indent=2, default=str, ensure_ascii=False)
-        write_atomically(self.run_json_path, text.encode())
-
-    @contextmanager
-    def lock(self) -> Iterator[None]:
-        """Hold the run against other processes; the kernel lets go of it however this one ends.
-
-        Raises:
-            RunConflictError: another process works on this run.
-            UsageError: there can be no such folder.
-        """
-        existed = self.path.is_dir()
-        try:
-            self.path.mkdir(parents=True, exist_ok=True)
-            lock = take_lock(self.path / ".lock")
-        except BlockingIOError as error:
-            raise RunConflictError(
-                f"{self.path}: another process is working on this run; wait or choose another --out"
-            ) from error
-        except OSError as error:
-            raise UsageError(f"--out {self.path}: no run can be there: {error.strerror}") from error
-        with lock:
-            try:
-                yield
-            finally:
-                if not self.exists():
-                    (self.path / ".lock").unlink(missing_ok=True)
-                    if not existed and not any(self.path.iterdir()):
-                        self.path.rmdir()
-
-    def is_in_use(self) -> bool:
-        """Whether a process holds the run at this moment."""
-        return is_locked(self.path / ".lock")
+    def results_path(self) -> Path:
+        """The results of units."""
+        return self.path / "unit_results"
 
     # -- arrays -----------------------------------------------------------------------------------
 
@@ -209,7 +128,7 @@ class RunStore:
             shards=(shard_size, *inner),
             dtype=dtype,
             fill_value=0,
-            compressors=ZstdCodec(level=1),
+            compressors=(ZstdCodec(level=1), Crc32cCodec()),
             attributes=dict(attributes or {}),
             config=_ARRAY_CONFIG,
         )
@@ -217,10 +136,10 @@ class RunStore:
             data = content.to_bytes()
             path = self.zarr_path / file
             if not path.is_file() or path.read_bytes() != data:
-                write_atomically(path, data)
+                write_atomically(path, data, self.private)
 
     def array_names(self) -> list[str]:
-        """Names of all arrays of the run, sorted."""
+        """Names of all arrays, sorted."""
         files = self.zarr_path.rglob("zarr.json") if self.zarr_path.exists() else []
         folders = (file.parent for file in files if _is_array(file))
         return sorted(str(folder.relative_to(self.zarr_path)) for folder in folders)
@@ -234,19 +153,26 @@ class RunStore:
         return dict(self._array(name).attrs)
 
     def read(self, name: str, start: int, stop: int) -> NDArray[Any]:
-        """Read the samples [start, stop) of an array."""
-        return np.asarray(self._array(name)[start:stop])
+        """Read the samples [start, stop) of an array.
 
-    def write_shard(self, name: str, shard: int, values: NDArray[Any]) -> list[int]:
+        Raises:
+            UsageError: there is no such array.
+            EnvironmentTroubleError: a shard does not match its checksums.
+        """
+        try:
+            return np.asarray(self._array(name)[start:stop])
+        except _DAMAGE as error:
+            if isinstance(error, OSError) and error.errno:
+                raise  # what the disk will not give now says nothing about the file
+            raise _damaged(self.zarr_path / name, error) from error
+
+    def write_shard(self, name: str, shard: int, values: NDArray[Any]) -> None:
         """Write one whole shard.
 
         Args:
             name: the array.
             shard: which block of samples.
             values: (n, ...) with n the block's number of samples: the shard size, or fewer at the end.
-
-        Returns:
-            The CRC-32 of each sample's bytes.
         """
         array = self._array(name)
         size = array.shards[0]
@@ -256,8 +182,31 @@ class RunStore:
             raise ValueError(f"{name} shard {shard}: {expected} samples expected, got {len(values)}")
         # Zarr reads a shard that is there before it writes it, and fails on a damaged one.
         self.delete_shard(name, shard)
+        if self.private:
+            make_private_folder(self.shard_path(name, shard).parent)
         array[start : start + expected] = values
-        return [zlib.crc32(np.ascontiguousarray(value).data) for value in values]
+        if self.private:
+            self.shard_path(name, shard).chmod(0o600)
+
+    def write_whole(self, name: str, values: NDArray[Any], shard_size: int) -> None:
+        """Create an array and write all of it: for one that a single unit makes."""
+        self.create_array(name, values.shape, shard_size, str(values.dtype))
+        for shard in range(-(-len(values) // shard_size)):
+            self.write_shard(name, shard, values[shard * shard_size : (shard + 1) * shard_size])
+
+    def sync_shard(self, name: str, shard: int) -> None:
+        """Flush a shard to the disk."""
+        with self.shard_path(name, shard).open("rb") as file:
+            sync(file)
+
+    def erase(self, name: str, index: int) -> None:
+        """Overwrite one sample with zeros; its shard is replaced as a whole."""
+        array = self._array(name)
+        size = array.shards[0]
+        start = index // size * size
+        values = self.read(name, start, min(start + size, array.shape[0]))
+        values[index - start] = 0
+        self.write_shard(name, index // size, values)
 
     def delete_shard(self, name: str, shard: int) -> None:
         """Delete the file of one shard, if it is there."""
@@ -268,110 +217,112 @@ class RunStore:
         inner = self._array(name).ndim - 1
         return self.zarr_path.joinpath(name, "c", str(shard), *["0"] * inner)
 
+    def broken(self, name: str, start: int, stop: int) -> str:
+        """What is wrong with the samples [start, stop) of an array; '' where they match their checksums."""
+        if not self.has_array(name):
+            return f"the array {name} is missing"
+        try:
+            size = self._array(name).shards[0]
+            shards = range(start // size, -(-stop // size))
+            if not all(self.shard_path(name, shard).is_file() for shard in shards):
+                return f"the shard of {name} is missing"
+            for shard in shards:  # one at a time: a block of faces may have many
+                self.read(name, max(start, shard * size), min(stop, (shard + 1) * size))
+        except (EnvironmentTroubleError, *_DAMAGE) as error:
+            if isinstance(error, OSError) and error.errno:
+                raise
+            return f"the shard of {name} cannot be read ({_one_line(error.__cause__ or error)})"
+        return ""
+
+    def delete_array(self, name: str) -> None:
+        """Delete an array, if it is there."""
+        if (folder := self.zarr_path / name).exists():
+            shutil.rmtree(folder)
+
     def _array(self, name: str) -> zarr.Array:
         folder = self.zarr_path / name
         try:
             stat = (folder / "zarr.json").stat()
         except FileNotFoundError as error:
-            raise UsageError(f"{self.path}: the run has no array {name!r}") from error
+            raise UsageError(f"{self.zarr_path}: there is no array {name!r}") from error
         return _open_array(str(folder), stat.st_ino, stat.st_mtime_ns)
 
-    def delete_arrays(self) -> None:
-        """Delete all arrays, and what is known of their content."""
-        shutil.rmtree(self.zarr_path, ignore_errors=True)
-        self.checksums_path.unlink(missing_ok=True)
+    # -- results of units -------------------------------------------------------------------------
 
-    # -- parts ------------------------------------------------------------------------------------
+    def result_path(self, unit: Unit[Any]) -> Path:
+        """Where a unit's result lies: its existence is what 'done' means."""
+        folder = self.results_path / unit.stage / array_name(*unit.condition.key)
+        return folder / f"unit-{unit.shard:06d}.parquet"
 
-    def part_path(self, stage: str, condition: Sequence[str], shard: int) -> Path:
-        """Where a unit's part lies: its existence is what 'done' means."""
-        folder = self.parts_path / stage / array_name(*condition)
-        return folder / f"part-{shard:06d}.parquet"
+    def missing(self, units: Iterable[Unit[Any]]) -> list[Unit[Any]]:
+        """Those of some units that are not done, in their order."""
+        done: dict[Path, set[str]] = {}
+        found = []
+        for unit in units:
+            path = self.result_path(unit)
+            if path.parent not in done:
+                done[path.parent] = _names(path.parent)
+            if path.name not in done[path.parent]:
+                found.append(unit)
+        return found
 
-    def done_shards(self, stage: str, condition: Sequence[str]) -> set[int]:
-        """The shards of a stage and condition that are done."""
-        folder = self.part_path(stage, condition, 0).parent
-        try:
-            names = [path.name for path in folder.iterdir()]
-        except FileNotFoundError:
-            return set()
-        return {int(name[5:11]) for name in names if name.startswith("part-") and name.endswith(".parquet")}
+    def write_result(self, unit: Unit[Any], table: pa.Table) -> None:
+        """Write a unit's result: the unit is done from the rename on."""
+        write_tables(self.result_path(unit), [table], self.schemas[unit.stage], self.private)
 
-    def write_part(self, stage: str, condition: Sequence[str], shard: int, table: pa.Table) -> None:
-        """Write a unit's part: the unit is done from the rename on."""
-        claim = {_CRC_KEY: str(_crc32_of_rows(table)).encode()}
-        write_table(self.part_path(stage, condition, shard), table.replace_schema_metadata(claim))
-
-    def read_part(self, stage: str, condition: Sequence[str], shard: int) -> pa.Table:
-        """Read a unit's part.
+    def read_result(self, unit: Unit[Any]) -> pa.Table:
+        """Read a unit's result, by its name: a network file system may list a folder as it was a while ago.
 
         Raises:
             EnvironmentTroubleError: it is missing or damaged.
         """
-        path = self.part_path(stage, condition, shard)
+        path = self.result_path(unit)
         try:
             # One file of a few rows: what reads whole data sets on many threads costs three times as much.
-            with pq.ParquetFile(path) as file:
+            with pq.ParquetFile(path, page_checksum_verification=True) as file:
                 table = file.read(use_threads=False)
-            claim = (table.schema.metadata or {}).get(_CRC_KEY)
-            sound = claim is not None and claim == str(_crc32_of_rows(table)).encode()
-            trouble = "" if sound else "its rows do not match their checksum"
+                expected = (self.schemas[unit.stage], file.metadata.num_rows)
+            if (table.schema, table.num_rows) != expected:
+                raise ValueError("its columns or rows are not those that were written")
         except FileNotFoundError as error:
-            raise EnvironmentTroubleError(
-                f"{path}: missing; repeat the run's command, which makes it anew"
-            ) from error
-        except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
+            raise EnvironmentTroubleError(f"{path}: missing; {_WAY_OUT}") from error
+        except (pa.ArrowException, OSError, ValueError) as error:
             if isinstance(error, OSError) and error.errno:
                 raise  # what the disk will not give now says nothing about the file
-            trouble = " ".join(str(error).split())
-        if trouble:
-            raise EnvironmentTroubleError(
-                f"{path}: damaged ({trouble}); repeat the run's command, which makes it anew"
-            )
-        return table.replace_schema_metadata(None)
+            raise _damaged(path, error) from error
+        return table
 
-    def delete_part(self, stage: str, condition: Sequence[str], shard: int) -> None:
-        """Forget that a unit is done."""
-        self.part_path(stage, condition, shard).unlink(missing_ok=True)
+    def forget(self, unit: Unit[Any]) -> None:
+        """Delete a unit's result: it is not done any more."""
+        self.result_path(unit).unlink(missing_ok=True)
 
-    def iter_parts(self, stage: str, condition: Sequence[str], shards: range) -> Iterator[pa.Table]:
-        """The parts of a stage and condition, shard after shard.
-
-        They are opened by name: a network file system may list a folder as it was a while ago.
-
-        Raises:
-            EnvironmentTroubleError: one is missing or damaged.
-        """
-        for shard in shards:
-            yield self.read_part(stage, condition, shard)
-
-    def has_parts(self) -> bool:
+    def has_results(self) -> bool:
         """Whether any unit is done, as far as the folder says."""
-        return any(self.parts_path.rglob("part-*.parquet"))
-
-    def delete_parts(self) -> None:
-        """Delete all parts."""
-        shutil.rmtree(self.parts_path, ignore_errors=True)
-
-    def delete_array_parts(self) -> None:
-        """Delete the parts of every stage that reads or writes arrays: they will be done again."""
-        for folder in self.parts_path.glob("*/"):
-            if folder.name != "ingest":
-                shutil.rmtree(folder)
+        return any(self.results_path.rglob("unit-*.parquet"))
 
     def sweep_temporary(self) -> None:
-        """Delete what killed writers left behind; call only while holding the lock."""
-        for path in (*self.path.glob(".*.tmp"), *self.parts_path.rglob(".*.tmp")):
+        """Delete what killed writers left behind; call only while nothing writes."""
+        for path in (*self.path.glob(".*.tmp"), *self.results_path.rglob(".*.tmp")):
             path.unlink(missing_ok=True)
         # Zarr's local store writes 'c/0/0/<name>.<hex>.partial' before its rename.
-        for path in self.zarr_path.rglob("*.partial"):
+        for path in (*self.zarr_path.rglob("*.partial"), *self.zarr_path.rglob(".*.tmp")):
             path.unlink(missing_ok=True)
 
 
-def _crc32_of_rows(table: pa.Table) -> int:
-    """The CRC-32 of what a table says, however its file encodes it."""
-    said = [table.schema.remove_metadata().to_string(), table.to_pydict()]
-    return zlib.crc32(json.dumps(said, default=str).encode())
+def _names(folder: Path) -> set[str]:
+    try:
+        return {path.name for path in folder.iterdir()}
+    except FileNotFoundError:
+        return set()
+
+
+def _damaged(path: Path, error: BaseException) -> EnvironmentTroubleError:
+    return EnvironmentTroubleError(f"{path}: damaged ({_one_line(error)}); {_WAY_OUT}")
+
+
+def _one_line(error: BaseException) -> str:
+    """What an error of a library says in one line, or what it is where it says nothing."""
+    return " ".join(str(error).split())[:200] or type(error).__name__
 
 
 def _is_array(file: Path) -> bool:

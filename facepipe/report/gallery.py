@@ -11,12 +11,12 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from facepipe.bench.run_store import RunStore
 from facepipe.bench.spec import Condition, truth_volume_name
 from facepipe.core.conventions import VolumeGeometry
 from facepipe.core.errors import SampleError
 from facepipe.geometry.volume import SurfaceMesh, front_depth
 from facepipe.metrics.catalogue import Metric
-from facepipe.pipeline.store import RunStore
 from facepipe.report.meshes import light_mesh
 from facepipe.results import read_run_table
 

@@ -18,10 +18,10 @@ import pyarrow as pa
 from markupsafe import Markup
 
 from facepipe.bench.completeness import COMPLETE, DAMAGED, count_quarantined
+from facepipe.bench.run_store import RunStore
 from facepipe.core.files import write_atomically
 from facepipe.core.schema import FAILURES
 from facepipe.metrics.catalogue import METRICS, Metric
-from facepipe.pipeline.store import RunStore
 from facepipe.report.answer import Verdict, deciding_metric, headline, verdicts
 from facepipe.report.gallery import Face, read_gallery
 from facepipe.report.panels import GalleryView, build_gallery, viewer_json, write_meshes

@@ -10,10 +10,10 @@ from typing import Any
 
 import pyarrow as pa
 
+from facepipe.bench.run_store import RunStore
 from facepipe.core.errors import FacepipeError, UsageError
 from facepipe.core.schema import SCORES
 from facepipe.core.tables import read_table
-from facepipe.pipeline.store import RunStore
 
 _log = logging.getLogger(__name__)
 

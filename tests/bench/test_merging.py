@@ -16,10 +16,11 @@ from PIL import Image
 
 from facepipe.bench import driver
 from facepipe.bench.config import make_config
+from facepipe.bench.run_store import RunStore
 from facepipe.bench.spec import STAGES, Condition
 from facepipe.core.errors import EnvironmentTroubleError
 from facepipe.pipeline.cluster.worker_settings import NO_PAGES
-from facepipe.pipeline.store import RunStore
+from facepipe.pipeline.stage import Unit
 from facepipe.report.page import write_report
 
 
@@ -123,7 +124,7 @@ def test_a_picture_as_long_as_a_street_stops_nothing(address: str, tmp_path: Pat
         ("score", Condition("area", 32, "nearest", "none")),
     ],
 )
-def test_no_run_is_complete_without_all_its_parts(
+def test_no_run_is_complete_without_all_its_results(
     stage: str, condition: Condition, address: str, tmp_path: Path
 ) -> None:
     photos = tmp_path / "photos"
@@ -131,11 +132,11 @@ def test_no_run_is_complete_without_all_its_parts(
     for seed in range(4):
         (photos / f"{seed}.jpg").write_bytes(picture(seed))
     store = begin(photos, tmp_path / "run", address)
-    store.delete_part(stage, condition.key, 1)
-    left = sorted(store.parts_path.rglob("part-*"))
-    with pytest.raises(EnvironmentTroubleError, match=r"part-000001\.parquet: missing; repeat"):
+    store.forget(Unit(stage, condition, 1))
+    left = sorted(store.results_path.rglob("unit-*"))
+    with pytest.raises(EnvironmentTroubleError, match=r"unit-000001\.parquet: missing; repeat"):
         driver.finish(store)
     assert not driver.is_complete(store)
-    assert sorted(store.parts_path.rglob("part-*")) == left
+    assert sorted(store.results_path.rglob("unit-*")) == left
     begin(photos, tmp_path / "run", address)
     assert driver.finish(store)["scores"] == 4

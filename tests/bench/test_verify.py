@@ -17,13 +17,14 @@ from faulty import FaultyDataset
 
 from facepipe.bench import driver, run_folder
 from facepipe.bench.config import make_config
-from facepipe.bench.spec import STAGES, Condition, Unit
-from facepipe.bench.unit_results import ARRAY_PART, SCORE_PART
-from facepipe.bench.verify import untrusted_units
+from facepipe.bench.run_store import RunStore
+from facepipe.bench.spec import STAGES, BenchUnit, Condition
+from facepipe.bench.stage_io import BENCH_STAGES
 from facepipe.cli import facepipe
 from facepipe.core.errors import FacepipeError, RunConflictError
 from facepipe.pipeline.cluster.worker_settings import NO_PAGES
-from facepipe.pipeline.store import RunStore
+from facepipe.pipeline.stage import Unit
+from facepipe.pipeline.verify import VERIFY, untrusted_units
 
 BILINEAR = Condition("area", 32, "bilinear")
 SCORED = Condition("area", 32, "bilinear", "none")
@@ -66,7 +67,7 @@ def go(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, address: str, sound) -> 
         return RunStore(run), list(done)
 
     def take(finish: bool, options: dict) -> tuple[RunStore, list]:
-        done: list[Unit] = []
+        done: list[BenchUnit] = []
         note = lambda unit, _: done.append(unit)  # noqa: E731
         options = {
             "low_px": "32",
@@ -144,25 +145,26 @@ def test_a_damaged_shard_and_what_came_of_it(go, damage, caplog) -> None:
         ),
     ],
 )
-def test_a_damaged_part_and_what_came_of_it(
+def test_a_damaged_result_and_what_came_of_it(
     go, damage, stage: str, condition: Condition, again: list
 ) -> None:
     store, _ = go(finish=False)
-    damage(store.part_path(stage, condition.key, 2))
+    damage(store.result_path(Unit(stage, condition, 2)))
     store, done = go()
     assert done == again
     assert scores(store).num_rows == 24
 
 
-def test_every_flipped_byte_of_a_part_is_noticed_or_changes_nothing(go) -> None:
+def test_every_flipped_byte_of_a_result_is_noticed_or_changes_nothing(go) -> None:
     store, _ = go(finish=False)
-    path = store.part_path("score", SCORED.key, 0)
-    sound, table = path.read_bytes(), store.read_part("score", SCORED.key, 0)
+    unit = Unit("score", SCORED, 0)
+    path = store.result_path(unit)
+    sound, table = path.read_bytes(), store.read_result(unit)
     noticed = 0
     for place in range(0, len(sound), 7):
         path.write_bytes(sound[:place] + bytes([sound[place] ^ 0x10]) + sound[place + 1 :])
         try:
-            assert store.read_part("score", SCORED.key, 0).equals(table)
+            assert store.read_result(unit).equals(table)
         except FacepipeError:
             noticed += 1
     assert noticed > len(sound) / 7 / 4
@@ -183,7 +185,7 @@ def test_a_damaged_description_of_arrays_is_mended_in_place(go, damage, name: st
 
 @pytest.mark.parametrize(
     ("damage", "name"),
-    [(flip, "samples.parquet"), (cut, "parts/refs.parquet"), (Path.unlink, "parts/candidates.parquet")],
+    [(flip, "samples.parquet"), (cut, "lists/refs.parquet"), (Path.unlink, "lists/candidates.parquet")],
 )
 def test_damaged_lists_of_an_interrupted_run_are_written_again(go, damage, name: str) -> None:
     store, _ = go(finish=False)
@@ -199,7 +201,7 @@ def test_arrays_that_were_dropped_are_not_missed(go) -> None:
     assert not any(path.is_file() for path in store.zarr_path.rglob("c/*/*"))
     assert go(finish=False, **options)[1] == []
     # A score that is lost needs its arrays again, those of its shard and no others.
-    scramble(store.part_path("score", SCORED.key, 1))
+    scramble(store.result_path(Unit("score", SCORED, 1)))
     _, done = go(**options)
     assert len(done) == 5
     assert all(unit.endswith("shard 1") for unit in done)
@@ -232,14 +234,14 @@ def test_a_complete_run_gets_its_tables_back(go, damage, name: str, tmp_path: Pa
             found, table = found.drop_columns(["seconds"]), table.drop_columns(["seconds"])
         assert found.equals(table), file
     assert go(dataset=dataset)[1] == []
-    assert not store.parts_path.exists()
+    assert not store.results_path.exists()
 
 
-def test_without_checksums_nothing_is_believed(go) -> None:
+def test_without_the_results_of_units_nothing_is_believed(go) -> None:
     store, first = go()
-    empty(store.checksums_path)
+    empty(store.units_path)
     assert go()[1] == first
-    assert store.checksums_path.stat().st_size > 0
+    assert store.units_path.stat().st_size > 0
 
 
 def test_a_complete_run_whose_arrays_were_cleaned_stays_complete(go) -> None:
@@ -306,10 +308,10 @@ def test_status_says_which_arrays_are_lost(go) -> None:
 def test_status_of_an_interrupted_run_changes_nothing(go) -> None:
     store, _ = go(finish=False)
     flip(store.shard_path(BILINEAR.restored, 0))
-    parts = sorted(store.parts_path.rglob("part-*"))
+    parts = sorted(store.results_path.rglob("unit-*"))
     done = CliRunner().invoke(facepipe, ["status", str(store.path), "--verify"])
     assert done.stdout.count("damaged: ") == 2
-    assert sorted(store.parts_path.rglob("part-*")) == parts
+    assert sorted(store.results_path.rglob("unit-*")) == parts
     assert store.read_run()["status"] == "running"
 
 
@@ -321,17 +323,21 @@ def test_what_depends_on_a_reference_volume(tmp_path: Path) -> None:
     run = store.read_run()
     store.write_run(run | {"counts": run["counts"] | {"samples": 2}})
     spec = driver.load_spec(store)
-    for stage in STAGES[1:]:
-        for condition in spec.conditions(stage):
-            schema = SCORE_PART if stage == "score" else ARRAY_PART
-            store.write_part(stage, condition.key, 0, schema.empty_table())
+    for stage in STAGES:
+        for unit in spec.units(stage, range(1)):
+            store.write_result(unit, store.schemas[stage].empty_table())
     reference, other = spec.regress_conditions()
     assert reference.is_reference
-    assert untrusted_units(spec, store, "scores", 0) == {}
-    store.part_path("regress", other.key, 0).unlink()
-    assert [str(unit) for unit in untrusted_units(spec, store, "scores", 0)] == [f"score {other} shard 0"]
-    os.truncate(store.part_path("regress", reference.key, 0), 10)
-    assert [str(unit) for unit in untrusted_units(spec, store, "scores", 0)] == [
+
+    def untrusted() -> list[str]:
+        together = spec.verified_together(Unit(VERIFY, Condition(), 0))
+        return [str(unit) for unit in untrusted_units(spec, BENCH_STAGES, together)]
+
+    assert untrusted() == []
+    store.result_path(Unit("regress", other, 0)).unlink()
+    assert untrusted() == [f"score {other} shard 0"]
+    os.truncate(store.result_path(Unit("regress", reference, 0)), 10)
+    assert untrusted() == [
         f"regress {reference} shard 0",
         f"score {reference} shard 0",
         f"score {other} shard 0",

@@ -77,11 +77,11 @@ class Tormentor:
             "state": {"type": "SCHEDULED"},
         }
         created = self.prefect.request("post", f"deployments/{deployment}/create_flow_run", body).json()["id"]
-        before, struck = self.parts(), False
+        before, struck = self.results(), False
         deadline = time.monotonic() + PATIENCE_S
         while (state := self.state(created)) not in FINAL:
             assert time.monotonic() < deadline, self.prefect.processes.logs()
-            if self.plan and not struck and state == "RUNNING" and self.parts() - before:
+            if self.plan and not struck and state == "RUNNING" and self.results() - before:
                 what = self.plan.pop(0)
                 self.strike(what)
                 self.done[what] += 1
@@ -110,8 +110,10 @@ class Tormentor:
         if worker.poll() is not None:
             self.prefect.start_worker("facepipe")
 
-    def parts(self) -> int:
-        return sum(1 for _, _, names in os.walk(self.out / "parts") for name in names if name[:5] == "part-")
+    def results(self) -> int:
+        return sum(
+            1 for _, _, names in os.walk(self.out / "unit_results") for name in names if name[:5] == "unit-"
+        )
 
     def state(self, run: str) -> str:
         (found,) = self.prefect.api("flow_runs/filter", {"flow_runs": {"id": {"any_": [run]}}})

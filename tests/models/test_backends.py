@@ -6,10 +6,10 @@ import pickle
 
 import numpy as np
 import pytest
+from facepipe.bench.worker import BenchJob
 
 from facepipe.bench.config import make_config
 from facepipe.bench.run_folder import describe, prepare
-from facepipe.bench.worker import BenchJob
 from facepipe.core.errors import UsageError
 from facepipe.datasets.catalog import open_dataset
 from facepipe.imaging.degrade import make_reference

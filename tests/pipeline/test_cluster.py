@@ -20,6 +20,7 @@ from distributed import Client, LocalCluster
 from localslurm import LocalSlurm
 
 from facepipe.bench.driver import is_complete
+from facepipe.bench.run_store import RunStore
 from facepipe.core.errors import EnvironmentTroubleError, UsageError
 from facepipe.pipeline.cluster import check_cluster, connect, open_cluster
 from facepipe.pipeline.cluster.file import Limits, SlurmFile, read_kubernetes_file, read_slurm_file
@@ -34,7 +35,6 @@ from facepipe.pipeline.cluster.worker_settings import (
 )
 from facepipe.pipeline.executor import Engine
 from facepipe.pipeline.job import Reasons, UnitReport
-from facepipe.pipeline.store import RunStore
 
 SLURM = """
 wait_minutes: 1

@@ -21,13 +21,14 @@ from faulty import FaultyDataset
 
 from facepipe.bench import driver, run_folder
 from facepipe.bench.config import make_config
+from facepipe.bench.run_store import RunStore
 from facepipe.bench.spec import STAGES
-from facepipe.bench.worker import BenchJob
+from facepipe.bench.stage_io import BENCH_STAGES
 from facepipe.core.errors import EnvironmentTroubleError, FacepipeError
+from facepipe.pipeline.batch_job import BatchJob
 from facepipe.pipeline.cluster import connect, open_cluster
 from facepipe.pipeline.executor import Engine
 from facepipe.pipeline.job import environment_trouble
-from facepipe.pipeline.store import RunStore
 
 
 @pytest.fixture(scope="module")
@@ -117,7 +118,7 @@ def test_every_sample_is_scored_or_failed(run, traces: Path, address: str) -> No
     ]
     assert table.num_rows == 9 * 2
     assert len(set(table["sample_id"].to_pylist())) == 9
-    assert not store.parts_path.exists()
+    assert not store.results_path.exists()
     assert store.read_run()["counts"]["quarantined"] == 3
 
 
@@ -317,7 +318,7 @@ def test_networks_go_to_gpu_workers_where_there_are_any(run, traces: Path, addre
         def scheduler_info(self, n_workers: int) -> dict:
             return {"workers": workers}
 
-    engine = Engine(Client(), BenchJob(spec))
+    engine = Engine(Client(), BatchJob(spec, BENCH_STAGES))
     unit = spec.units("restore", range(1))[0]
     assert engine.placement() == "GPU workers"
     assert engine._place(unit) == ("cuda", {"GPU": 1})
@@ -329,4 +330,4 @@ def test_networks_go_to_gpu_workers_where_there_are_any(run, traces: Path, addre
     del workers["a"]
     assert engine._place(unit) == ("cuda", {"GPU": 1})
     assert engine.placement() == "GPU workers"
-    assert Engine(Client(), BenchJob(spec)).placement() == "CPU workers"
+    assert Engine(Client(), BatchJob(spec, BENCH_STAGES)).placement() == "CPU workers"

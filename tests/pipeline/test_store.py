@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import zlib
 from pathlib import Path
 
 import numpy as np
@@ -10,9 +9,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from facepipe.core.errors import FacepipeError, RunConflictError, UsageError
+from facepipe.bench.run_store import ARRAY_RESULT, RunStore
+from facepipe.bench.spec import Condition
+from facepipe.core.errors import EnvironmentTroubleError, FacepipeError, RunConflictError, UsageError
 from facepipe.core.tables import ROWS_AT_ONCE, read_table, write_table, write_tables
-from facepipe.pipeline.store import RunStore, array_name
+from facepipe.pipeline.batch_store import array_name
+from facepipe.pipeline.stage import Unit
 
 
 @pytest.fixture
@@ -24,8 +26,7 @@ def test_shards_round_trip_and_the_last_may_be_short(store: RunStore) -> None:
     values = np.random.default_rng(0).integers(0, 256, (7, 5, 6), np.uint8)
     store.create_array("volumes/area-16/a/b", (7, 5, 6), 3, attributes={"spacing": [1 / 3, 1, 1]})
     for shard in (2, 0, 1):
-        crcs = store.write_shard("volumes/area-16/a/b", shard, values[3 * shard : 3 * shard + 3])
-    assert crcs == [zlib.crc32(value.tobytes()) for value in values[3:6]]
+        store.write_shard("volumes/area-16/a/b", shard, values[3 * shard : 3 * shard + 3])
     assert np.array_equal(store.read("volumes/area-16/a/b", 0, 7), values)
     assert store.attributes("volumes/area-16/a/b") == {"spacing": [1 / 3, 1, 1]}
     assert store.array_names() == ["volumes/area-16/a/b"]
@@ -61,14 +62,43 @@ def test_names_cannot_leave_the_store(store: RunStore) -> None:
     assert name.count("/") == 2
 
 
-def test_parts_make_units_done(store: RunStore) -> None:
-    key = ("area-16", "bilinear")
-    assert store.done_shards("restore", key) == set()
-    store.write_part("restore", key, 12, pa.table({"index": [1]}))
-    store.part_path("restore", key, 13).with_name(".part-000013.parquet.7.tmp").write_bytes(b"half")
-    assert store.done_shards("restore", key) == {12}
+def test_results_make_units_done(store: RunStore) -> None:
+    first, second = (Unit("restore", Condition("area", 16, "bilinear"), shard) for shard in (12, 13))
+    assert store.missing([first, second]) == [first, second]
+    store.write_result(first, pa.Table.from_pylist([{"index": 1}], ARRAY_RESULT))
+    store.result_path(second).with_name(".unit-000013.parquet.7.tmp").write_bytes(b"half")
+    assert store.missing([first, second]) == [second]
     store.sweep_temporary()
-    assert [path.name for path in store.parts_path.rglob("*") if path.is_file()] == ["part-000012.parquet"]
+    files = [path.name for path in store.results_path.rglob("*") if path.is_file()]
+    assert files == ["unit-000012.parquet"]
+    assert store.read_result(first)["index"].to_pylist() == [1]
+    store.forget(first)
+    assert not store.has_results()
+
+
+def test_every_flipped_byte_of_a_shard_is_noticed(store: RunStore) -> None:
+    store.create_array("a", (2, 3), 2)
+    store.write_shard("a", 0, np.arange(6, dtype=np.uint8).reshape(2, 3))
+    assert store.broken("a", 0, 2) == ""
+    path = store.shard_path("a", 0)
+    sound = path.read_bytes()
+    for place in range(len(sound)):
+        path.write_bytes(sound[:place] + bytes([sound[place] ^ 0x10]) + sound[place + 1 :])
+        with pytest.raises(EnvironmentTroubleError, match="a: damaged .*repeat the command"):
+            store.read("a", 0, 2)
+        assert store.broken("a", 0, 2).startswith("the shard of a cannot be read")
+    path.unlink()
+    assert store.broken("a", 0, 2) == "the shard of a is missing"
+
+
+def test_an_erased_sample_is_gone_and_its_neighbours_stay(tmp_path: Path) -> None:
+    store = RunStore(tmp_path / "private", private=True)
+    values = np.arange(1, 31, dtype=np.uint8).reshape(5, 6)
+    store.write_whole("a", values, 2)
+    store.erase("a", 2)
+    assert store.read("a", 0, 5).sum(1).tolist() == [21, 57, 0, 129, 165]
+    assert store.shard_path("a", 1).stat().st_mode & 0o777 == 0o600
+    assert store.zarr_path.stat().st_mode & 0o777 == 0o700
 
 
 def test_tables_are_replaced_whole(tmp_path: Path) -> None:

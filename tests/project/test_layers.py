@@ -19,7 +19,7 @@ def test_no_import_runs_upwards() -> None:
 PARQUET = {
     "facepipe/surveil/archive.py",
     "facepipe/bench/completeness.py",
-    "facepipe/pipeline/store.py",
+    "facepipe/pipeline/batch_store.py",
     "facepipe/surveil/batch_folder.py",
     "facepipe/surveil/state.py",
     "facepipe/surveil/table_change.py",

@@ -26,6 +26,7 @@ from scipy.stats import spearmanr
 
 from facepipe.bench import driver
 from facepipe.bench.config import make_config
+from facepipe.bench.run_store import RunStore
 from facepipe.bench.spec import STAGES
 from facepipe.cli import facepipe
 from facepipe.core.conventions import VolumeGeometry
@@ -36,7 +37,6 @@ from facepipe.datasets.catalog import open_dataset
 from facepipe.geometry.volume import surface
 from facepipe.metrics.catalogue import METRICS
 from facepipe.pipeline.cluster import open_cluster
-from facepipe.pipeline.store import RunStore
 from facepipe.report.answer import deciding_metric, headline, verdicts
 from facepipe.report.charts import resolution_chart, scatter_chart
 from facepipe.report.gallery import rank_samples

@@ -37,8 +37,8 @@ DISTURBANCES = (*WORKER_SIGNALS, *DRIVER_SIGNALS, FULL_DISK)
 SCHEDULER, NANNY = "kill the scheduler", "kill a worker and its keeper"
 """What can be done to runs on a cluster of one's own."""
 
-DAMAGE = ("damage a part", "damage a shard")
-ARCHIVE_DAMAGE = ("damage a part", "damage a volume", "damage the plan")
+DAMAGE = ("damage a result", "damage a shard")
+ARCHIVE_DAMAGE = ("damage a result", "damage a volume", "damage the plan")
 
 
 @dataclass
@@ -134,11 +134,11 @@ class Monkey:
         return time.monotonic() + self.rng.uniform(0.1, 0.8)
 
     def _disturb(self, driver: subprocess.Popen, what: str, waiting: Sequence[str]) -> bool:
-        """Whether it could be done: not before a part is written, and what is to be damaged next is there."""
+        """Whether it could be done: not before a result is there, and what is to be damaged next is, too."""
         workers = self._workers(driver.pid)
         if self.cluster and len(self._seen) == self._before:  # its workers are there, the driver perhaps not
             return False
-        if not workers or not all(_FILES[name](self.run) for name in ["damage a part", *waiting]):
+        if not workers or not all(_FILES[name](self.run) for name in ["damage a result", *waiting]):
             return False
         with suppress(ProcessLookupError, psutil.NoSuchProcess):  # it died by itself just now
             self._strike(driver, workers, what)
@@ -173,12 +173,12 @@ class Monkey:
         self.tally.done[what] += 1
 
     def _tend(self) -> None:
-        """Mend the disk and the cluster, and look which parts were written."""
+        """Mend the disk and the cluster, and look which results were written."""
         if self.switch and time.monotonic() > self._mended_at:
             self.switch.unlink(missing_ok=True)
         if self.cluster:
             self.cluster.tend()
-        for path in _parts(self.run):
+        for path in _results(self.run):
             try:
                 key = (str(path.relative_to(self.run)), path.stat().st_ino)
             except FileNotFoundError:
@@ -192,9 +192,9 @@ class Monkey:
         return [worker for pid in keepers for worker in _workers_of(pid)]
 
 
-def _parts(run: Path) -> list[Path]:
-    folders = (run / "parts", run / "batches")
-    return [path for folder in folders for path in _walk(folder) if path.name.startswith("part-")]
+def _results(run: Path) -> list[Path]:
+    folders = (run / "unit_results", run / "batches")
+    return [path for folder in folders for path in _walk(folder) if path.name.startswith(("unit-", "part-"))]
 
 
 def _shards(run: Path) -> list[Path]:
@@ -223,7 +223,7 @@ def _plans(run: Path) -> list[Path]:
 
 
 _FILES = {
-    "damage a part": _parts,
+    "damage a result": _results,
     "damage a shard": _shards,
     "damage a volume": _volumes,
     "damage the plan": _plans,

@@ -42,7 +42,7 @@ def check_run(run: Path, calm: Path, rows: int, lost: Mapping[str, str]) -> None
     failures = pq.read_table(run / "failures.parquet").to_pylist()
     assert {row["sample_id"]: row["reason"] for row in failures} == lost
     left = [path for path in run.rglob("*") if path.name.endswith((".tmp", ".partial"))]
-    assert left == [] and not (run / "parts").exists()
+    assert left == [] and not (run / "unit_results").exists()
 
 
 def check_archive(path: Path, calm: Path, inbox: Path, lost: Mapping[str, str]) -> None:

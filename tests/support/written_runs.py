@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pyarrow as pa
 
+from facepipe.bench.run_store import RunStore
 from facepipe.core.schema import FAILURES, SAMPLES, SCORES
 from facepipe.core.tables import write_table
-from facepipe.pipeline.store import RunStore
 
 
 def row(sample, method="bilinear", low_px=16, regressor="none", degradation="area", run_id="r1", **values):
