@@ -7,7 +7,6 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import pyarrow.parquet as pq
-from facepipe.bench.worker import BenchJob
 
 from benchmarks.measure import Row, require
 from facepipe.bench import driver
@@ -15,6 +14,8 @@ from facepipe.bench.config import BenchConfig, make_config
 from facepipe.bench.merge import accept
 from facepipe.bench.run_store import RunStore
 from facepipe.bench.spec import STAGES
+from facepipe.bench.stage_io import BENCH_STAGES
+from facepipe.pipeline.batch_job import BatchJob
 from facepipe.pipeline.cluster import open_cluster
 from facepipe.pipeline.executor import StageResult
 
@@ -67,12 +68,12 @@ def _one_loop(config: BenchConfig) -> tuple[float, RunStore]:
     store = driver.prepare(config)
     spec = driver.load_spec(store)
     for unit in spec.units("ingest", spec.candidate_shards):
-        BenchJob(spec).run(unit, {})
+        BatchJob(spec, BENCH_STAGES).run(unit, {})
     accept(spec, store)
     spec = driver.load_spec(store)
     for stage in STAGES[1:]:
         for unit in spec.units(stage, range(spec.n_shards)):
-            BenchJob(spec).run(unit, {})
+            BatchJob(spec, BENCH_STAGES).run(unit, {})
     driver.finish(store)
     return time.perf_counter() - started, store
 

@@ -11,7 +11,8 @@ from facepipe.bench.spec import Condition
 from facepipe.bench.stage_io import BENCH_STAGES
 from facepipe.bench.stages import REVISION
 from facepipe.core.errors import UsageError
-from facepipe.pipeline.stage import Unit, stage_of
+from facepipe.pipeline.stage import stage_of
+from facepipe.pipeline.unit import Unit
 from facepipe.pipeline.verify import VERIFY, broken_arrays, untrusted_units
 
 

@@ -20,7 +20,7 @@ from facepipe.bench.spec import STAGES, BenchUnit, Condition, RunSpec
 from facepipe.core.files import file_digest
 from facepipe.core.schema import CONDITION_COLUMNS
 from facepipe.core.tables import write_tables
-from facepipe.pipeline.stage import Unit
+from facepipe.pipeline.unit import Unit
 
 COMPLETE = "complete"
 DAMAGED = "damaged"

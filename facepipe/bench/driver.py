@@ -15,7 +15,8 @@ from facepipe.core.errors import RunConflictError, UsageError
 from facepipe.pipeline.batch_job import BatchJob
 from facepipe.pipeline.cluster import connect
 from facepipe.pipeline.executor import Engine, OnProgress, StageResult
-from facepipe.pipeline.stage import Unit, count_samples
+from facepipe.pipeline.stage import count_samples
+from facepipe.pipeline.unit import Unit
 from facepipe.pipeline.verify import VERIFY, VerifyJob
 
 __all__ = [

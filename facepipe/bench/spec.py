@@ -16,7 +16,8 @@ from facepipe.datasets.dataset import Dataset
 from facepipe.models.superres.methods import get_method
 from facepipe.models.vrn.backends import Backend
 from facepipe.pipeline.batch_store import array_name
-from facepipe.pipeline.stage import UPSTREAM, Unit
+from facepipe.pipeline.stage import UPSTREAM
+from facepipe.pipeline.unit import Unit
 from facepipe.pipeline.verify import VERIFY
 
 STAGES = ("ingest", "degrade", "restore", "regress", "score")

@@ -26,7 +26,8 @@ from facepipe.models.superres.methods import get_method
 from facepipe.models.vrn.regressors import get_regressor
 from facepipe.pipeline.batch_store import ArraySpec
 from facepipe.pipeline.job import Reasons
-from facepipe.pipeline.stage import Made, Stage, Unit
+from facepipe.pipeline.stage import Made, Stage
+from facepipe.pipeline.unit import Unit
 
 Shape = tuple[tuple[int, ...], str, float]
 """Shape of one sample, dtype, fill value."""

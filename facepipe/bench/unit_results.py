@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from facepipe.bench.spec import Condition, RunSpec, made_by
 from facepipe.pipeline.batch_store import BatchStore
-from facepipe.pipeline.stage import UPSTREAM, Unit
+from facepipe.pipeline.stage import UPSTREAM
+from facepipe.pipeline.unit import Unit
 
 
 def before_regress(store: BatchStore, condition: Condition, shard: int) -> dict[int, tuple[str, str]]:

@@ -11,7 +11,8 @@ from typing import Any, Generic
 from facepipe.core.files import write_atomically
 from facepipe.pipeline.batch_store import BatchStore
 from facepipe.pipeline.job import Reasons, UnitReport, environment_trouble
-from facepipe.pipeline.stage import Batch, C, Made, Stage, Unit, stage_of
+from facepipe.pipeline.stage import Batch, Made, Stage, stage_of
+from facepipe.pipeline.unit import C, Unit
 
 logger = logging.getLogger("facepipe")
 

@@ -11,28 +11,27 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
+import re
 import shutil
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
 from urllib.parse import quote
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 import zarr
 from numpy.typing import NDArray
 from zarr.codecs import Crc32cCodec, ZstdCodec
 from zarr.storage import LocalStore
 
 from facepipe.core.errors import EnvironmentTroubleError, UsageError
-from facepipe.core.files import make_private_folder, sync, write_atomically
-from facepipe.core.tables import write_tables
-
-if TYPE_CHECKING:
-    from facepipe.pipeline.stage import Unit
+from facepipe.core.files import make_private_folder, write_atomically
+from facepipe.core.tables import read_checked, write_table
+from facepipe.pipeline.unit import Key, Unit
 
 _ARRAY_CONFIG = {"write_empty_chunks": True}
 
@@ -43,6 +42,7 @@ _BEFORE_DIGEST = 80
 # Damaged bytes may promise any size, so that a lack of memory says nothing about the machine here.
 _DAMAGE = (RuntimeError, ValueError, TypeError, LookupError, OSError, MemoryError)
 
+_RESULT = re.compile(r"unit-\d{6}\.parquet")
 _WAY_OUT = "repeat the command, which makes it again"
 
 
@@ -194,19 +194,38 @@ class BatchStore:
         for shard in range(-(-len(values) // shard_size)):
             self.write_shard(name, shard, values[shard * shard_size : (shard + 1) * shard_size])
 
-    def sync_shard(self, name: str, shard: int) -> None:
-        """Flush a shard to the disk."""
-        with self.shard_path(name, shard).open("rb") as file:
-            sync(file)
+    def read_one(self, name: str, index: int) -> NDArray[Any]:
+        """Read one sample that must have been written.
 
-    def erase(self, name: str, index: int) -> None:
-        """Overwrite one sample with zeros; its shard is replaced as a whole."""
+        Raises:
+            UsageError: there is no such array.
+            EnvironmentTroubleError: its shard is missing, or it does not match its checksum.
+        """
+        path = self.shard_path(name, index // self._array(name).shards[0])
+        if not path.is_file():
+            raise EnvironmentTroubleError(f"{path}: missing; {_WAY_OUT}")
+        return np.asarray(self.read(name, index, index + 1)[0])
+
+    def sync_array(self, name: str) -> None:
+        """Flush all shards of an array to the disk."""
+        for path in sorted((self.zarr_path / name / "c").rglob("*")):
+            if path.is_file():
+                with path.open("rb") as file:
+                    os.fsync(file.fileno())
+
+    def erase(self, name: str, indices: Collection[int]) -> None:
+        """Overwrite some samples with zeros; a shard of which nothing is left, or that is damaged, goes."""
         array = self._array(name)
         size = array.shards[0]
-        start = index // size * size
-        values = self.read(name, start, min(start + size, array.shape[0]))
-        values[index - start] = 0
-        self.write_shard(name, index // size, values)
+        for shard in sorted({index // size for index in indices}):
+            start, stop = shard * size, min((shard + 1) * size, array.shape[0])
+            erased = [index for index in range(start, stop) if index in indices]
+            if len(erased) == stop - start or self.broken(name, shard):
+                self.delete_shard(name, shard)
+            else:
+                values = self.read(name, start, stop)
+                values[np.array(erased) - start] = 0
+                self.write_shard(name, shard, values)
 
     def delete_shard(self, name: str, shard: int) -> None:
         """Delete the file of one shard, if it is there."""
@@ -217,17 +236,34 @@ class BatchStore:
         inner = self._array(name).ndim - 1
         return self.zarr_path.joinpath(name, "c", str(shard), *["0"] * inner)
 
-    def broken(self, name: str, start: int, stop: int) -> str:
-        """What is wrong with the samples [start, stop) of an array; '' where they match their checksums."""
+    def broken(self, name: str, shard: int) -> str:
+        """What is wrong with a shard; '' where all of it matches its checksums."""
+        return self._tried(name, lambda array: self._check(array, name, shard))
+
+    def broken_whole(self, name: str, length: int) -> str:
+        """What is wrong with an array of so many samples; '' where all of it matches its checksums."""
+
+        def check(array: zarr.Array) -> None:
+            if array.shape[0] != length:
+                raise ValueError(f"{array.shape[0]} samples instead of {length}")
+            for shard in range(-(-length // array.shards[0])):
+                self._check(array, name, shard)
+
+        return self._tried(name, check)
+
+    def _check(self, array: zarr.Array, name: str, shard: int) -> None:
+        size = array.shards[0]
+        if not self.shard_path(name, shard).is_file():
+            raise FileNotFoundError("missing")
+        self.read(name, shard * size, (shard + 1) * size)
+
+    def _tried(self, name: str, check: Callable[[zarr.Array], None]) -> str:
         if not self.has_array(name):
             return f"the array {name} is missing"
         try:
-            size = self._array(name).shards[0]
-            shards = range(start // size, -(-stop // size))
-            if not all(self.shard_path(name, shard).is_file() for shard in shards):
-                return f"the shard of {name} is missing"
-            for shard in shards:  # one at a time: a block of faces may have many
-                self.read(name, max(start, shard * size), min(stop, (shard + 1) * size))
+            check(self._array(name))
+        except FileNotFoundError:
+            return f"the shard of {name} is missing"
         except (EnvironmentTroubleError, *_DAMAGE) as error:
             if isinstance(error, OSError) and error.errno:
                 raise
@@ -254,6 +290,11 @@ class BatchStore:
         folder = self.results_path / unit.stage / array_name(*unit.condition.key)
         return folder / f"unit-{unit.shard:06d}.parquet"
 
+    def done(self, stage: str, condition: Key) -> list[int]:
+        """The shards of a stage and condition that are done, in their order."""
+        folder = self.result_path(Unit(stage, condition, 0)).parent
+        return sorted(int(name[5:11]) for name in _names(folder) if _RESULT.fullmatch(name))
+
     def missing(self, units: Iterable[Unit[Any]]) -> list[Unit[Any]]:
         """Those of some units that are not done, in their order."""
         done: dict[Path, set[str]] = {}
@@ -268,7 +309,8 @@ class BatchStore:
 
     def write_result(self, unit: Unit[Any], table: pa.Table) -> None:
         """Write a unit's result: the unit is done from the rename on."""
-        write_tables(self.result_path(unit), [table], self.schemas[unit.stage], self.private)
+        schema = self.schemas[unit.stage]
+        write_table(self.result_path(unit), table.select(schema.names).cast(schema), self.private)
 
     def read_result(self, unit: Unit[Any]) -> pa.Table:
         """Read a unit's result, by its name: a network file system may list a folder as it was a while ago.
@@ -278,19 +320,13 @@ class BatchStore:
         """
         path = self.result_path(unit)
         try:
-            # One file of a few rows: what reads whole data sets on many threads costs three times as much.
-            with pq.ParquetFile(path, page_checksum_verification=True) as file:
-                table = file.read(use_threads=False)
-                expected = (self.schemas[unit.stage], file.metadata.num_rows)
-            if (table.schema, table.num_rows) != expected:
-                raise ValueError("its columns or rows are not those that were written")
+            return read_checked(path, self.schemas[unit.stage])
         except FileNotFoundError as error:
             raise EnvironmentTroubleError(f"{path}: missing; {_WAY_OUT}") from error
         except (pa.ArrowException, OSError, ValueError) as error:
             if isinstance(error, OSError) and error.errno:
                 raise  # what the disk will not give now says nothing about the file
             raise _damaged(path, error) from error
-        return table
 
     def forget(self, unit: Unit[Any]) -> None:
         """Delete a unit's result: it is not done any more."""

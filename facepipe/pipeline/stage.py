@@ -16,33 +16,13 @@ from numpy.typing import NDArray
 
 from facepipe.pipeline.batch_store import ArraySpec, BatchStore
 from facepipe.pipeline.job import Reasons
+from facepipe.pipeline.unit import C, Unit
 
 UPSTREAM = "upstream"
 """Reason of a sample that an earlier stage quarantined: carried on, not reported again."""
 
 
-class Key(Protocol):
-    """What tells the units of a stage apart beside their shard: a condition, or a wave of frames."""
-
-    @property
-    def key(self) -> tuple[str, ...]:
-        """The parts of its path below a stage."""
-
-
-C = TypeVar("C", bound=Key)
 B = TypeVar("B")
-
-
-@dataclass(frozen=True)
-class Unit(Generic[C]):
-    """Stage x condition x shard: the smallest thing that is scheduled, retried and resumed."""
-
-    stage: str
-    condition: C
-    shard: int
-
-    def __str__(self) -> str:
-        return f"{self.stage} {self.condition} shard {self.shard}"
 
 
 @dataclass(frozen=True)

@@ -11,13 +11,15 @@ import logging
 import time
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any, Generic
 
 import pyarrow as pa
 
 from facepipe.core.errors import EnvironmentTroubleError
 from facepipe.pipeline.job import Reasons, UnitReport, environment_trouble
-from facepipe.pipeline.stage import Batch, C, Stage, Unit, stage_of
+from facepipe.pipeline.stage import Batch, Stage, stage_of
+from facepipe.pipeline.unit import C, Unit
 
 logger = logging.getLogger("facepipe")
 
@@ -115,7 +117,6 @@ def broken_arrays(batch: Batch[C], stage: Stage[Any, C], unit: Unit[C], rows: pa
         rows: its result.
     """
     store = batch.open_store()
-    start, stop = batch.span(unit)
-    written = [(name, start, stop) for name in stage.arrays(batch, unit.condition)]
-    written += [(name, 0, count) for name, count in stage.own_arrays(unit, rows).items()]
-    return next(filter(None, (store.broken(*samples) for samples in written)), "")
+    declared = (store.broken(name, unit.shard) for name in stage.arrays(batch, unit.condition))
+    own = (store.broken_whole(name, length) for name, length in stage.own_arrays(unit, rows).items())
+    return next(filter(None, chain(declared, own)), "")

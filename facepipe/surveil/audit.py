@@ -8,7 +8,7 @@ import pyarrow as pa
 
 from facepipe.core.errors import FacepipeError
 from facepipe.surveil.archive import Archive, read_part
-from facepipe.surveil.volume_file import read_volume
+from facepipe.surveil.volumes import read_volume
 
 
 def steps(archive: Archive) -> int:
@@ -42,7 +42,7 @@ def audit(archive: Archive, advance: Callable[[int], None]) -> Iterator[str]:
 def _pixels(archive: Archive, rows: pa.RecordBatch) -> Iterator[str]:
     for name in rows["volume_path"].drop_null().to_pylist():
         try:
-            read_volume(archive.path / name)
+            read_volume(archive.path, name)
         except FacepipeError:
             yield f"{archive.path / name}: a volume that is damaged or missing"
     for column in ("image_path", "mesh_path"):

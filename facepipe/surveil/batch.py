@@ -12,29 +12,29 @@ from typing import Any
 
 import pyarrow as pa
 
-from facepipe.core.tables import read_table, write_tables
-from facepipe.pipeline.executor import Engine
+from facepipe.core.tables import read_table, write_table
+from facepipe.pipeline.executor import Client, Engine
+from facepipe.pipeline.stage import create_arrays
+from facepipe.pipeline.unit import Unit
+from facepipe.pipeline.verify import VERIFY, VerifyJob
 from facepipe.surveil.archive import Archive, delete_folder
 from facepipe.surveil.batch_folder import BatchFolder
 from facepipe.surveil.config import SurveilConfig
 from facepipe.surveil.inbox import InboxFile
 from facepipe.surveil.ledger import Ledger
-from facepipe.surveil.publish import write_rows
 from facepipe.surveil.repair import mend
+from facepipe.surveil.rows import write_rows
 from facepipe.surveil.rules import Rules
-from facepipe.surveil.spec import (
-    ITEMS,
-    LISTED,
-    LOOK_WAVE,
-    STAGES,
-    SurveilUnit,
-    make_items,
-)
+from facepipe.surveil.spec import FACES_PER_UNIT, ITEMS, LISTED, WHOLE, SurveilUnit, Wave, make_items
+from facepipe.surveil.stage_io import SURVEIL_STAGES
 from facepipe.surveil.summary import Summary
+from facepipe.surveil.surveil_batch import SurveilBatch
 from facepipe.surveil.table_change import TableChange
-from facepipe.surveil.worker import SurveilJob
 
 logger = logging.getLogger("facepipe")
+
+LAYOUT = 2
+"""Of a batch in work: raised whenever one that was begun before cannot go on."""
 
 Show = Callable[[str, int], AbstractContextManager[Callable[[int], None]]]
 """Opens a display of progress: (what is counted, how many there are) -> a function that counts on."""
@@ -42,22 +42,22 @@ Show = Callable[[str, int], AbstractContextManager[Callable[[int], None]]]
 
 def begin(
     archive: Archive, config: SurveilConfig, rules: Rules, files: Sequence[InboxFile], now: datetime
-) -> SurveilJob:
+) -> SurveilBatch:
     """Make the folder of a new batch."""
     folder = BatchFolder(archive, archive.next_number())
     table = pa.Table.from_pylist([asdict(file) for file in files], schema=LISTED)
-    write_tables(folder.listed_path, [table], LISTED, private=True)
+    write_table(folder.listed_path, table, private=True)
     folder.write_facts(
         _identity(config, rules) | {"stored": now.isoformat(), "replaces": config.replaces},
     )
-    return _job(folder, config, rules)
+    return _batch(folder, config, rules)
 
 
-def find_begun(archive: Archive, config: SurveilConfig, rules: Rules) -> list[SurveilJob]:
+def find_begun(archive: Archive, config: SurveilConfig, rules: Rules) -> list[SurveilBatch]:
     """The batches that an earlier run left, mended; what is of no use is thrown away.
 
-    That is, what was begun under other rules, and what has lost its description or its list of files. They
-    are in the inbox still: whatever is thrown away is done again.
+    That is, what was begun under other rules or by another version, and what has lost its description or its
+    list of files. They are in the inbox still: whatever is thrown away is done again.
     """
     begun = []
     over = archive.read_facts().batch
@@ -65,13 +65,14 @@ def find_begun(archive: Archive, config: SurveilConfig, rules: Rules) -> list[Su
         folder = BatchFolder(archive, int(path.name))
         facts = folder.read_facts()
         if facts:
-            job = _job(folder, config, rules)
-            mend(folder, job.places)
-            same = all(facts[name] == value for name, value in _identity(config, rules).items())
+            batch = _batch(folder, config, rules)
+            mend(batch)
+            same = all(facts.get(name) == value for name, value in _identity(config, rules).items())
+            same_layout = facts.get("layout") == LAYOUT
             # What may choose inputs that are in the table already must also take their old rows away.
             goes_on = same and (facts["replaces"] or not config.replaces)
-            if folder.listed_path.exists() and (goes_on or folder.is_finished()):
-                begun.append(job)
+            if folder.listed_path.exists() and (goes_on or (same_layout and folder.is_finished())):
+                begun.append(batch)
                 continue
         logger.info("batch %d was begun otherwise, or is damaged: it is done again", folder.number)
         # Of a batch that is over, nothing but the folder is left to delete.
@@ -84,33 +85,54 @@ def find_begun(archive: Archive, config: SurveilConfig, rules: Rules) -> list[Su
 
 
 def run_batch(
-    job: SurveilJob, engine: Engine, ledger: Ledger, summary: Summary, show: Show, wave_frames: int
+    batch: SurveilBatch,
+    engine: Engine[SurveilUnit],
+    ledger: Ledger,
+    summary: Summary,
+    show: Show,
+    wave_frames: int,
 ) -> None:
     """Do what is missing of a batch, until the rows of all its waves are there.
 
     Raises:
         EnvironmentTroubleError: disk, memory or cluster failed; what is done stays done.
     """
-    folder = job.folder
-    looks = [(shard, 0) for shard in range(folder.look_shards())]
-    _run_stage(job, engine, summary, show, "look", LOOK_WAVE, looks)
-    _plan(job, ledger, summary, wave_frames)
-    for wave in range(folder.waves()):
-        if folder.rows_path(wave).exists():
-            continue
-        shards_of_wave = folder.shards(wave)
-        for stage in STAGES:
-            blocks = [
-                (shard, block) for shard in shards_of_wave for block in _blocks(folder, stage, wave, shard)
-            ]
-            _run_stage(job, engine, summary, show, stage, wave, blocks)
-        write_rows(job, wave, shards_of_wave)
-        summary.count(read_table(folder.rows_path(wave)))
+    folder = batch.folder
+    look, detect, *of_faces = SURVEIL_STAGES
+    _run_stage(batch, engine, summary, show, look.name, WHOLE)
+    _plan(batch, ledger, summary, wave_frames)
+    for wave in _waves_to_do(folder):
+        _run_stage(batch, engine, summary, show, detect.name, wave)
+        folder.list_faces(wave)
+        for stage in of_faces if folder.count_faces(wave) else ():
+            create_arrays(batch, stage, [wave], folder.count_faces(wave), FACES_PER_UNIT)
+            _run_stage(batch, engine, summary, show, stage.name, wave)
+        write_rows(batch, wave)
+        summary.count(read_table(folder.rows_path(wave.number)))
+    for name in ("crops", "restored"):  # where pixels are kept, these lie beside what is kept
+        batch.open_store().delete_array(name)
 
 
-def _plan(job: SurveilJob, ledger: Ledger, summary: Summary, wave_frames: int) -> None:
+def verify(batch: SurveilBatch, client: Client, unit_timeout_s: float | None) -> None:
+    """Compare what an interrupted run left with its checksums; forget the units that cannot be trusted.
+
+    Raises:
+        EnvironmentTroubleError: disk, memory or cluster failed.
+    """
+    batch.open_store().sweep_temporary()
+    waves = _waves_to_do(batch.folder) if batch.folder.items_path.exists() else []
+    job = VerifyJob(batch, SURVEIL_STAGES)
+    engine = Engine(client, job, unit_timeout_s, lambda unit: len(batch.verified_together(unit)))
+    engine.run([Unit(VERIFY, wave, 0) for wave in (WHOLE, *waves)])
+
+
+def _waves_to_do(folder: BatchFolder) -> list[Wave]:
+    return [Wave(number) for number in range(folder.waves()) if not folder.rows_path(number).exists()]
+
+
+def _plan(batch: SurveilBatch, ledger: Ledger, summary: Summary, wave_frames: int) -> None:
     """Choose the new inputs among what was looked at, cut them, and count all files as known."""
-    folder = job.folder
+    folder = batch.folder
     new: list[dict[str, Any]] = []
     for row in folder.read_looked().to_pylist():
         if row["sha256"] is None:
@@ -124,41 +146,20 @@ def _plan(job: SurveilJob, ledger: Ledger, summary: Summary, wave_frames: int) -
         file = InboxFile(row["path"], row["size_bytes"], row["mtime_ns"], row["inode"])
         ledger.add(file, row["sha256"])
     if not folder.items_path.exists():
-        items = pa.Table.from_pylist(list(make_items(new, job.rules, wave_frames)), schema=ITEMS)
-        write_tables(folder.items_path, [items], ITEMS, private=True)
-
-
-def _blocks(folder: BatchFolder, stage: str, wave: int, shard: int) -> list[int]:
-    """The blocks of a shard that a stage has to do with."""
-    if stage == "detect":
-        return [0]
-    return [block for block, faces in enumerate(folder.count_faces(wave, shard)) if faces]
+        items = pa.Table.from_pylist(list(make_items(new, batch.rules, wave_frames)), schema=ITEMS)
+        write_table(folder.items_path, items, private=True)
 
 
 def _run_stage(
-    job: SurveilJob,
-    engine: Engine,
-    summary: Summary,
-    show: Show,
-    stage: str,
-    wave: int,
-    blocks: Sequence[tuple[int, int]],
+    batch: SurveilBatch, engine: Engine[SurveilUnit], summary: Summary, show: Show, stage: str, wave: Wave
 ) -> None:
-    done = job.folder.done(stage, wave)
-    units = [SurveilUnit(stage, wave, *block) for block in blocks if block not in done]
+    units = batch.open_store().missing(batch.units(stage, wave))
     if not units:
         return
     began = perf_counter()
-    with show(f"{stage} {job.folder.number}", sum(_expected(job, unit) for unit in units)) as advance:
+    with show(f"{stage} {batch.folder.number}", sum(map(batch.weight, units))) as advance:
         result = engine.run(units, lambda _, report: advance(report.samples))
     summary.record(stage, result, perf_counter() - began)
-
-
-def _expected(job: SurveilJob, unit: SurveilUnit) -> int:
-    """How many files, frames or faces a unit has."""
-    if unit.stage in ("look", "detect"):
-        return job.weight(unit)
-    return job.folder.count_faces(unit.wave, unit.shard)[unit.block]
 
 
 def _identity(config: SurveilConfig, rules: Rules) -> dict[str, Any]:
@@ -167,12 +168,13 @@ def _identity(config: SurveilConfig, rules: Rules) -> dict[str, Any]:
         "rules": rules.digest(),
         "inbox": str(config.inbox.resolve()),
         "keep_pixels": not config.no_pixels,
+        "layout": LAYOUT,
     }
 
 
-def _job(folder: BatchFolder, config: SurveilConfig, rules: Rules) -> SurveilJob:
+def _batch(folder: BatchFolder, config: SurveilConfig, rules: Rules) -> SurveilBatch:
     facts = folder.read_facts()
-    return SurveilJob(
+    return SurveilBatch(
         folder,
         config.inbox.resolve(),
         rules,

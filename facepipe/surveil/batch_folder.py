@@ -1,25 +1,40 @@
-"""The folder of a batch in work: its plan and the parts that its units wrote."""
+"""The folder of a batch in work: what it consists of, and what its units made."""
 
 from __future__ import annotations
 
 import json
 import math
 import zlib
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
-from facepipe.core.errors import EnvironmentTroubleError
 from facepipe.core.files import write_atomically
-from facepipe.core.tables import read_table, write_tables
+from facepipe.core.tables import read_table, write_table
+from facepipe.pipeline.batch_store import BatchStore
+from facepipe.pipeline.unit import Unit
 from facepipe.surveil.archive import Archive, delete_folder
-from facepipe.surveil.spec import FACES_PER_BLOCK, FILES_PER_LOOK, LOOK_WAVE, SurveilUnit
+from facepipe.surveil.detect_stage import DETECTED
+from facepipe.surveil.face_stages import EXPORTED, REGRESSED, RESTORED
+from facepipe.surveil.look_stage import LOOKED
+from facepipe.surveil.spec import FILES_PER_LOOK, WAVE_FACES, WHOLE, Wave
+
+
+@dataclass(frozen=True)
+class SurveilStore(BatchStore):
+    """The arrays and unit results of a batch."""
+
+    schemas: ClassVar[Mapping[str, pa.Schema]] = {
+        "look": LOOKED,
+        "detect": DETECTED,
+        "restore": RESTORED,
+        "regress": REGRESSED,
+        "export": EXPORTED,
+    }
 
 
 @dataclass(frozen=True)
@@ -29,8 +44,9 @@ class BatchFolder:
         batch.json          when it began, under which rules
         listed.parquet      the files to look at
         items.parquet       its new inputs, cut
-        parts/              <wave>/<stage>/part-<shard>-<block>.parquet; look's under the wave LOOK_WAVE
-        volumes/            volumes, where the archive keeps none
+        unit_results/       <stage>/<wave>/unit-<shard>.parquet
+        faces/              <wave>.parquet, the faces of a wave that are to be restored
+        store.zarr/         arrays; where the archive keeps pixels, these lie there
         rows/               <wave>.parquet, the finished rows of a wave
         outdated.json       images, volumes and meshes that go once its rows are in the tables
 
@@ -75,14 +91,19 @@ class BatchFolder:
         """Begin the batch."""
         _write_json(self.facts_path, dict(facts))
 
+    @property
+    def results(self) -> BatchStore:
+        """The results of its units."""
+        return SurveilStore(self.path, private=True)
+
     def read_looked(self) -> pa.Table:
         """What look said of every file of the batch.
 
         Raises:
-            EnvironmentTroubleError: a part is missing or damaged.
+            EnvironmentTroubleError: a unit's result is missing or damaged.
         """
-        units = (SurveilUnit("look", LOOK_WAVE, shard) for shard in range(self.look_shards()))
-        return pa.concat_tables(self.read_part(unit) for unit in units)
+        units = (Unit("look", WHOLE, shard) for shard in range(self.look_shards()))
+        return pa.concat_tables(map(self.results.read_result, units))
 
     def look_shards(self) -> int:
         """How many shards of files there are to look at."""
@@ -92,47 +113,34 @@ class BatchFolder:
         """The rows of a finished wave."""
         return self.path / "rows" / f"{wave:06d}.parquet"
 
-    def wave_path(self, wave: int) -> Path:
-        """What the units of a wave wrote."""
-        return self.path / "parts" / f"{wave:06d}"
+    def faces_path(self, wave: Wave) -> Path:
+        """The faces of a wave that are to be restored."""
+        return self.path / "faces" / f"{wave.key[0]}.parquet"
 
-    def part_path(self, unit: SurveilUnit) -> Path:
-        """Where a unit's part lies: its existence is what 'done' means."""
-        folder = self.wave_path(unit.wave) / unit.stage
-        return folder / f"part-{unit.shard:06d}-{unit.block:06d}.parquet"
+    def list_faces(self, wave: Wave) -> None:
+        """Number the faces of a wave, all of which detect has found: from then on its arrays have a size.
 
-    def done(self, stage: str, wave: int) -> set[tuple[int, int]]:
-        """(shard, block) of the units of a stage that are done."""
-        folder = self.wave_path(wave) / stage
-        if not folder.is_dir():
-            return set()
-        names = (path.stem.split("-") for path in folder.glob("part-*.parquet"))
-        return {(int(shard), int(block)) for _, shard, block in names}
+        Raises:
+            EnvironmentTroubleError: a unit's result is missing or damaged.
+        """
+        faces: list[dict[str, Any]] = []
+        for shard in self.shards(wave.number):
+            rows = self.results.read_result(Unit("detect", wave, shard))
+            cut = rows.filter(rows["crop_px"].is_valid()).select(["index", "face_id", "crop_px"])
+            faces += [
+                {"face_id": row["face_id"], "crop_px": row["crop_px"], "shard": shard, "row": row["index"]}
+                | {"index": len(faces) + place, "crop": place}
+                for place, row in enumerate(cut.to_pylist())
+            ]
+        write_table(self.faces_path(wave), pa.Table.from_pylist(faces, WAVE_FACES), private=True)
 
-    def write_part(self, unit: SurveilUnit, table: pa.Table) -> None:
-        """Write a unit's part: the unit is done from the rename on."""
-        write_tables(self.part_path(unit), [table], table.schema, True, FACES_PER_BLOCK)
+    def read_faces(self, wave: Wave) -> pa.Table:
+        """What `list_faces` wrote: rows of `WAVE_FACES`."""
+        return read_table(self.faces_path(wave))
 
-    def read_part(self, unit: SurveilUnit) -> pa.Table:
-        """Read a unit's part."""
-        with self._open_part(unit) as file:
-            return file.read()
-
-    def read_block(self, unit: SurveilUnit) -> pa.Table:
-        """Read those rows that detect wrote which a later unit works on."""
-        with self._open_part(SurveilUnit("detect", unit.wave, unit.shard)) as file:
-            return file.read_row_group(unit.block)
-
-    def count_rows(self, wave: int, shard: int) -> int:
-        """How many rows detect wrote of a shard."""
-        with self._open_part(SurveilUnit("detect", wave, shard)) as file:
-            return int(file.metadata.num_rows)
-
-    def count_faces(self, wave: int, shard: int) -> list[int]:
-        """How many faces are to be restored in each block of a shard."""
-        with self._open_part(SurveilUnit("detect", wave, shard)) as file:
-            groups = (file.read_row_group(i, columns=["crop_px"]) for i in range(file.num_row_groups))
-            return [group.num_rows - group["crop_px"].null_count for group in groups]
+    def count_faces(self, wave: Wave) -> int:
+        """How many faces of a wave are to be restored."""
+        return int(self.read_faces(wave).num_rows)
 
     def shards(self, wave: int) -> list[int]:
         """The shards of a wave."""
@@ -161,35 +169,19 @@ class BatchFolder:
         """Note the files below the archive that nothing names once the rows are in the tables."""
         _write_json(self.outdated_path, list(names))
 
-    @contextmanager
-    def _open_part(self, unit: SurveilUnit) -> Iterator[pq.ParquetFile]:
-        """Open a unit's part, and compare what is read of it with its checksums.
-
-        Raises:
-            EnvironmentTroubleError: it is missing or damaged.
-        """
-        path = self.part_path(unit)
-        try:
-            with pq.ParquetFile(path, page_checksum_verification=True) as file:
-                yield file
-        except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
-            raise EnvironmentTroubleError(
-                f"{path}: cannot be read ({' '.join(str(error).split())}); repeat the command, which makes "
-                "what is damaged anew"
-            ) from error
-
     def read_outdated(self) -> list[str]:
         """Read what `write_outdated` noted; nothing if nobody can say what."""
         return list(_read_json(self.outdated_path) or ())
 
-    def delete_wave(self, wave: int) -> None:
-        """Delete what the units of a wave wrote."""
-        delete_folder(self.wave_path(wave))
+    def forget_wave(self, wave: Wave) -> None:
+        """Delete the results of the units of a wave."""
+        for folder in self.results.results_path.glob(f"*/{wave.key[0]}"):
+            delete_folder(folder)
 
-    def delete_waves(self) -> None:
+    def forget_waves(self) -> None:
         """Delete all that was made by the items."""
-        for path in (self.path / "rows", *self.path.glob("parts/*")):
-            if path != self.wave_path(LOOK_WAVE):
+        for path in (self.path / "rows", *self.results.results_path.glob("*")):
+            if path.name != "look":
                 delete_folder(path)
 
     def delete(self) -> None:

@@ -52,12 +52,11 @@ DETECTED = pa.schema(
     [
         ("index", pa.int64()),
         *(field for field in FACES if field.name not in _LATER),
-        ("crop", pa.binary()),
         ("crop_px", pa.int32()),
     ]
 )
-"""What detect writes: the columns of `FACES` that are known by then, and the pixels of each face to restore,
-uint8 RGB (crop_px, crop_px, 3)."""
+"""What detect writes beside crops: the columns of `FACES` that are known by then, and the side of the crop of
+each face to restore."""
 
 
 def detect(inbox: Path, item: dict[str, Any], rules: Rules, detector: Detector) -> list[dict[str, Any]]:
@@ -70,7 +69,8 @@ def detect(inbox: Path, item: dict[str, Any], rules: Rules, detector: Detector) 
         detector: finds the faces.
 
     Returns:
-        Rows of `DETECTED` without their index: one for each face, one with a reason for each frame without a
+        Rows of `DETECTED` without their index, and under `crop` the pixels of a face to restore, uint8 RGB
+        (crop_px, crop_px, 3): one for each face, one with a reason for each frame without a
         face and for what could not be decoded. A single row of reason `changed` stands for a file that is no
         longer what it was.
     """
@@ -157,7 +157,7 @@ def _of_frame(
             row["detail"] = f"{eyes_px:.1f} px between the eyes, {rules.min_interocular_px:g} are needed"
         else:
             pixels = small_crop(crop, frame.image)
-            row |= {"crop": pixels.tobytes(), "crop_px": len(pixels)}
+            row |= {"crop": pixels, "crop_px": len(pixels)}
         yield row
 
 

@@ -13,18 +13,20 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
 from facepipe.core.errors import UsageError
+from facepipe.pipeline.batch_job import BatchJob
 from facepipe.pipeline.cluster import check_cluster, connect, open_cluster
-from facepipe.pipeline.executor import Engine
+from facepipe.pipeline.executor import Client, Engine
 from facepipe.surveil.archive import Archive
-from facepipe.surveil.batch import Show, begin, find_begun, run_batch
+from facepipe.surveil.batch import Show, begin, find_begun, run_batch, verify
 from facepipe.surveil.config import SurveilConfig
 from facepipe.surveil.inbox import InboxFile, list_inbox
 from facepipe.surveil.ledger import Ledger
 from facepipe.surveil.publish import finish, publish
 from facepipe.surveil.retention import expire
 from facepipe.surveil.rules import Rules, resolve_rules
+from facepipe.surveil.stage_io import SURVEIL_STAGES
 from facepipe.surveil.summary import Summary
-from facepipe.surveil.worker import SurveilJob
+from facepipe.surveil.surveil_batch import SurveilBatch
 
 logger = logging.getLogger("facepipe")
 
@@ -85,7 +87,7 @@ class _Work:
     show: Show
     stack: ExitStack
     ledger: Ledger = field(init=False)
-    _client: object = None
+    _connected: Client | None = None
 
     def __post_init__(self) -> None:
         rules = self.rules if self.config.reprocess else None
@@ -93,17 +95,21 @@ class _Work:
 
     def finish_begun(self) -> None:
         """Finish what an earlier run left."""
-        for job in find_begun(self.archive, self.config, self.rules):
-            logger.info("batch %d was begun before: going on with it", job.folder.number)
-            run_batch(job, self._engine(job), self.ledger, self.summary, self.show, self.config.wave_frames)
-            publish(job.folder)
+        for batch in find_begun(self.archive, self.config, self.rules):
+            logger.info("batch %d was begun before: going on with it", batch.folder.number)
+            verify(batch, self._client(), self.config.unit_timeout_s)
+            self._do(batch)
 
     def do_new(self) -> None:
         """Go through the inbox."""
         for files in self._blocks():
-            job = begin(self.archive, self.config, self.rules, files, _now())
-            run_batch(job, self._engine(job), self.ledger, self.summary, self.show, self.config.wave_frames)
-            publish(job.folder)
+            self._do(begin(self.archive, self.config, self.rules, files, _now()))
+
+    def _do(self, batch: SurveilBatch) -> None:
+        job = BatchJob(batch, SURVEIL_STAGES)
+        engine = Engine(self._client(), job, self.config.unit_timeout_s, batch.weight)
+        run_batch(batch, engine, self.ledger, self.summary, self.show, self.config.wave_frames)
+        publish(batch.folder)
 
     def _blocks(self) -> Iterator[list[InboxFile]]:
         """The files whose content is not known, in blocks for a batch."""
@@ -121,14 +127,14 @@ class _Work:
         if block:
             yield block
 
-    def _engine(self, job: SurveilJob) -> Engine:
-        if self._client is None:
+    def _client(self) -> Client:
+        if self._connected is None:
             config = self.config
             cluster = open_cluster(
                 config.cluster, config.workers, config.cluster_config, config.worker_memory_gb
             )
-            self._client = self.stack.enter_context(connect(self.stack.enter_context(cluster)))
-        return Engine(self._client, job, self.config.unit_timeout_s, job.weight)  # type: ignore[arg-type]
+            self._connected = self.stack.enter_context(connect(self.stack.enter_context(cluster)))
+        return self._connected
 
 
 def _now() -> datetime:

@@ -2,65 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path
-from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from facepipe.core.schema import FACES, FILES, STAGES
-from facepipe.core.tables import write_tables
 from facepipe.surveil.archive import Archive, read_part
 from facepipe.surveil.batch_folder import BatchFolder
-from facepipe.surveil.face_stages import EXPORTED
 from facepipe.surveil.look_stage import CHANGED
-from facepipe.surveil.spec import SurveilUnit
 from facepipe.surveil.table_change import TableChange
-from facepipe.surveil.worker import SurveilJob
+from facepipe.surveil.volumes import delete_pixels
 
 SMALL_ROWS = 1_000_000
 """Parts with fewer rows are merged with their neighbours at the end of a run."""
 
 PATHS = ("image_path", "volume_path", "mesh_path")
-
-_RESULTS = tuple(name for name in EXPORTED.names if name != "index")
-
-
-def write_rows(job: SurveilJob, wave: int, shards: Iterable[int]) -> None:
-    """Join what the units of a wave wrote to rows of the table: from then on the wave is done.
-
-    Raises:
-        EnvironmentTroubleError: a part is missing or damaged.
-    """
-    folder = job.folder
-    tables = (_rows_of_shard(job, wave, shard) for shard in shards)
-    write_tables(folder.rows_path(wave), tables, FACES, private=True)
-    folder.delete_wave(wave)
-
-
-def _rows_of_shard(job: SurveilJob, wave: int, shard: int) -> pa.Table:
-    folder, rules = job.folder, job.rules
-    exported: dict[int, dict[str, Any]] = {}
-    # By name: a listing may lack a part that another machine wrote, and nobody would miss it.
-    for block, faces in enumerate(folder.count_faces(wave, shard)):
-        if faces:
-            part = folder.read_part(SurveilUnit("export", wave, shard, block))
-            exported |= {row["index"]: row for row in part.to_pylist()}
-    regressor_key = rules.regressor_key()
-    detected = folder.read_part(SurveilUnit("detect", wave, shard)).drop_columns(["crop", "crop_px"])
-    rows = []
-    for row in detected.to_pylist():
-        row |= {"stored": job.stored, "frames_key": rules.frames_key(row["kind"]), "pixels_deleted": False}
-        result = exported.get(row["index"])
-        if result is not None:
-            row |= {name: result[name] for name in _RESULTS}
-            row["method_key"] = rules.method_key(result["low_px"])
-            row["method"] = None if result["low_px"] is None else rules.method
-            row |= {"regressor": rules.regressor, "regressor_key": regressor_key}
-        rows.append(row)
-    return pa.Table.from_pylist(rows, schema=FACES)
 
 
 def publish(folder: BatchFolder) -> None:
@@ -72,8 +31,7 @@ def publish(folder: BatchFolder) -> None:
     archive = folder.archive
     if archive.read_facts().batch < folder.number:
         _put_into_tables(folder)
-    for name in folder.read_outdated():
-        (archive.path / name).unlink(missing_ok=True)
+    delete_pixels(archive.path, folder.read_outdated())
     folder.delete()
 
 

@@ -1,4 +1,4 @@
-"""What a batch consists of: items, and the units that work on them.
+"""What a batch consists of: items, waves, and the units that work on them.
 
 A batch is a block of files whose rows appear together. Its new inputs are cut into items, an image or a
 segment of a video each; items are grouped into shards and shards into waves. A wave passes detect, restore,
@@ -15,22 +15,35 @@ from typing import Any
 import pyarrow as pa
 
 from facepipe.core.schema import FILES
+from facepipe.pipeline.batch_store import array_name
+from facepipe.pipeline.unit import Unit
 from facepipe.surveil.rules import Rules
 
 STAGES = ("detect", "restore", "regress", "export")
 """The stages of a wave, after `look` has seen the whole batch."""
 
-LOOK_WAVE = 999_999
-"""The wave of look, which concerns the whole batch."""
-
 FILES_PER_LOOK = 16
 IMAGES_PER_SHARD = 16
 FRAMES_PER_SEGMENT = 32
-FACES_PER_BLOCK = 16
-"""Faces of one unit of restore, regress and export: a row group of what detect wrote."""
+FACES_PER_UNIT = 16
+"""Faces of one unit of restore, regress and export: a shard of the arrays of their wave."""
 
 LISTED = pa.schema([field for field in FILES if field.name != "sha256"])
 """The files of a batch, before anybody has read them."""
+
+WAVE_FACES = pa.schema(
+    [
+        ("index", pa.int64()),
+        ("face_id", pa.string()),
+        ("shard", pa.int64()),
+        ("row", pa.int64()),
+        ("crop", pa.int64()),
+        ("crop_px", pa.int32()),
+    ]
+)
+"""The faces of a wave that are to be restored: `index` is the place in the wave's arrays, `shard` and `row`
+the unit of detect that found it and its row there, `crop` and `crop_px` its place and side in that unit's
+crops."""
 
 ITEMS = pa.schema(
     [
@@ -61,23 +74,47 @@ the head of the video claims, 0 where it does not say, and `counted` how many th
 
 
 @dataclass(frozen=True)
-class SurveilUnit:
-    """A shard of files (look), of items (detect), or a block of a shard's faces: what is scheduled.
+class Wave:
+    """Which frames and faces of a batch pass the stages together.
 
     Attributes:
-        stage: 'look' or one of `STAGES`.
-        wave: which wave; LOOK_WAVE for look.
-        shard: which shard of the batch.
-        block: which FACES_PER_BLOCK rows of what detect wrote; 0 for look and detect.
+        number: of the wave; -1 for the whole batch, which `look` goes through.
     """
 
-    stage: str
-    wave: int
-    shard: int
-    block: int = 0
+    number: int
+
+    @property
+    def key(self) -> tuple[str, ...]:
+        """Its folder below a stage."""
+        return ("all" if self.number < 0 else f"{self.number:06d}",)
+
+    @property
+    def crops(self) -> str:
+        """Name of the group of arrays with faces as they were cut out: one array a unit of detect."""
+        return array_name("crops", *self.key)
+
+    def crops_of(self, shard: int) -> str:
+        """Name of the array of the faces that a unit of detect cut out."""
+        return array_name("crops", *self.key, f"{shard:06d}")
+
+    @property
+    def restored(self) -> str:
+        """Name of the array of restored images."""
+        return array_name("restored", *self.key)
+
+    @property
+    def volumes(self) -> str:
+        """Name of the array of volumes."""
+        return array_name("volumes", *self.key)
 
     def __str__(self) -> str:
-        return f"{self.stage} wave {self.wave} shard {self.shard} block {self.block}"
+        return "all" if self.number < 0 else f"wave {self.number}"
+
+
+WHOLE = Wave(-1)
+"""The whole batch."""
+
+SurveilUnit = Unit[Wave]
 
 
 def make_items(looked: Iterable[dict[str, Any]], rules: Rules, wave_frames: int) -> Iterator[dict[str, Any]]:

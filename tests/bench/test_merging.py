@@ -20,7 +20,7 @@ from facepipe.bench.run_store import RunStore
 from facepipe.bench.spec import STAGES, Condition
 from facepipe.core.errors import EnvironmentTroubleError
 from facepipe.pipeline.cluster.worker_settings import NO_PAGES
-from facepipe.pipeline.stage import Unit
+from facepipe.pipeline.unit import Unit
 from facepipe.report.page import write_report
 
 

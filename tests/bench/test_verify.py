@@ -23,7 +23,7 @@ from facepipe.bench.stage_io import BENCH_STAGES
 from facepipe.cli import facepipe
 from facepipe.core.errors import FacepipeError, RunConflictError
 from facepipe.pipeline.cluster.worker_settings import NO_PAGES
-from facepipe.pipeline.stage import Unit
+from facepipe.pipeline.unit import Unit
 from facepipe.pipeline.verify import VERIFY, untrusted_units
 
 BILINEAR = Condition("area", 32, "bilinear")

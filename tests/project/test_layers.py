@@ -19,8 +19,6 @@ def test_no_import_runs_upwards() -> None:
 PARQUET = {
     "facepipe/surveil/archive.py",
     "facepipe/bench/completeness.py",
-    "facepipe/pipeline/batch_store.py",
-    "facepipe/surveil/batch_folder.py",
     "facepipe/surveil/state.py",
     "facepipe/surveil/table_change.py",
     "facepipe/core/tables.py",

@@ -194,7 +194,7 @@ class Monkey:
 
 def _results(run: Path) -> list[Path]:
     folders = (run / "unit_results", run / "batches")
-    return [path for folder in folders for path in _walk(folder) if path.name.startswith(("unit-", "part-"))]
+    return [path for folder in folders for path in _walk(folder) if path.name.startswith("unit-")]
 
 
 def _shards(run: Path) -> list[Path]:
@@ -202,14 +202,14 @@ def _shards(run: Path) -> list[Path]:
 
 
 def _volumes(run: Path) -> list[Path]:
-    """Those of batches in work: nobody looks at the others again."""
+    """Shards of batches in work, of whatever array: nobody looks at the others again."""
     in_work = [path.name for path in (run / "batches").glob("*")]
     return [
         path
         for name in in_work
-        for folder in sorted((run / "pixels").glob(f"*/{name}"))
+        for folder in sorted((run / "pixels").glob(f"*/{name}/store.zarr"))
         for path in _walk(folder)
-        if path.name.endswith(".zarr.zip") and not path.name.startswith(".")
+        if "c" in path.relative_to(folder).parts and not path.name.endswith(".partial")
     ]
 
 
@@ -217,7 +217,9 @@ def _plans(run: Path) -> list[Path]:
     """What says of a batch what it consists of, and its finished rows."""
     named = ("batch.json", "listed.parquet", "items.parquet")
     rows = (
-        path for path in _walk(run / "batches") if path.parent.name == "rows" and path.suffix == ".parquet"
+        path
+        for path in _walk(run / "batches")
+        if path.parent.name in ("rows", "faces") and path.suffix == ".parquet"
     )
     return [*(path for path in _walk(run / "batches") if path.name in named), *rows]
 

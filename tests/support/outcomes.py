@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Mapping
 from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from facepipe.pipeline.batch_store import BatchStore
 from facepipe.surveil.archive import Archive
-from facepipe.surveil.volume_file import read_volume
+from facepipe.surveil.volumes import read_volume
 
 FROM_RUN_TO_RUN = ("stored", "image_path", "volume_path", "mesh_path")
 """Columns of faces that say when and in which batch; the names of the files are compared as files."""
@@ -62,21 +64,38 @@ def check_archive(path: Path, calm: Path, inbox: Path, lost: Mapping[str, str]) 
     assert {file["sha256"] for file in files} == {row["sha256"] for row in faces}
     hidden = {row["sha256"][:24] for row in faces if row["source"] in lost}
     assert _pixels(path, hidden) == _pixels(calm, hidden)
+    assert len(stored_volumes(path)) == sum(row["volume_path"] is not None for row in _rows(archive))
     assert not list(archive.batches_path.iterdir())
-    assert not list(path.rglob("*.tmp"))
+    assert not [file for file in path.rglob("*") if file.name.endswith((".tmp", ".partial"))]
+
+
+def stored_volumes(archive: Path) -> list[str]:
+    """The checksums of all volumes in an archive that are not erased, whether a row names them or not."""
+    found = []
+    for folder in (archive / "pixels").glob("*/*/store.zarr"):
+        store = BatchStore(folder, folder)
+        for name in store.array_names():
+            assert name.startswith("volumes/"), f"{folder / name}: left over"
+            volumes = store.read(name, 0, 10**9)
+            found += [f"{zlib.crc32(volume.tobytes()):08x}" for volume in volumes if volume.any()]
+    return found
+
+
+def _rows(archive: Archive) -> list[dict]:
+    parts = [pq.read_table(part) for part in archive.parts(archive.faces_path)]
+    return pa.concat_tables(parts).to_pylist()
 
 
 def _faces(archive: Archive) -> list[dict]:
-    parts = [pq.read_table(part) for part in archive.parts(archive.faces_path)]
-    rows = pa.concat_tables(parts).drop_columns(FROM_RUN_TO_RUN).to_pylist()
+    rows = [{k: v for k, v in row.items() if k not in FROM_RUN_TO_RUN} for row in _rows(archive)]
     return sorted(rows, key=lambda row: row["face_id"])
 
 
-def _pixels(archive: Path, hidden: set[str]) -> dict[str, object]:
-    """What is in the files of the faces, by their names."""
-    files = (path for path in (archive / "pixels").rglob("*") if path.is_file())
-    shown = (path for path in files if path.name[:24] not in hidden)
-    return {
-        path.name: read_volume(path)[0].tobytes() if path.suffix == ".zip" else path.read_bytes()
-        for path in shown
-    }
+def _pixels(archive: Path, hidden: set[str]) -> dict[str, bytes]:
+    """Images and meshes by the names of their files, volumes by their faces'."""
+    files = (path for path in (archive / "pixels").rglob("*") if path.suffix in (".png", ".glb"))
+    found = {path.name: path.read_bytes() for path in files if path.name[:24] not in hidden}
+    for row in _rows(Archive(archive)):
+        if row["volume_path"] and row["face_id"][:24] not in hidden:
+            found[row["face_id"]] = read_volume(archive, row["volume_path"])[0].tobytes()
+    return found

@@ -21,6 +21,7 @@ import pytest
 import trimesh
 from click.testing import CliRunner
 from inboxes import FATAL, BrightDetector, canvas, sample_faces, without_length, write, write_clip
+from outcomes import stored_volumes
 
 from facepipe.cli import facepipe
 from facepipe.cli.results import reconstruct
@@ -31,13 +32,13 @@ from facepipe.pipeline.cluster import open_cluster
 from facepipe.pipeline.time_limits import Watch, default_limit_s
 from facepipe.reconstruct.face import DEFAULT_METHOD
 from facepipe.results import ask, query
-from facepipe.surveil import driver, rules, worker
+from facepipe.surveil import driver, rules, surveil_batch
 from facepipe.surveil.archive import Archive
 from facepipe.surveil.config import SurveilConfig
 from facepipe.surveil.retention import expire
 from facepipe.surveil.spec import FRAMES_PER_SEGMENT
 from facepipe.surveil.summary import Summary
-from facepipe.surveil.volume_file import read_volume
+from facepipe.surveil.volumes import read_volume
 
 
 @pytest.fixture(scope="module")
@@ -89,7 +90,9 @@ def comparable(archive: Path) -> list[dict]:
 
 
 def pixels(archive: Path) -> list[str]:
-    return sorted(path.name for path in (archive / "pixels").rglob("*") if path.is_file())
+    """Images and meshes by their names, volumes by their content."""
+    files = (path.name for path in (archive / "pixels").rglob("*") if path.suffix in (".png", ".glb"))
+    return sorted([*files, *stored_volumes(archive)])
 
 
 def test_an_inbox_becomes_rows_images_volumes_and_meshes(surveil, inbox: Path, tmp_path: Path, faces) -> None:
@@ -129,7 +132,7 @@ def test_an_inbox_becomes_rows_images_volumes_and_meshes(surveil, inbox: Path, t
     assert (small["method"], small["low_px"]) == ("compact-camera", 64)
     for row in (large, small):
         assert row["thickness_px"] > 0
-        volume, attributes = read_volume(archive / row["volume_path"])
+        volume, attributes = read_volume(archive, row["volume_path"])
         assert volume.shape == (200, 128, 128)
         assert set(attributes) == {"spacing", "z_zero"}
         assert len(trimesh.load(archive / row["mesh_path"], force="mesh").faces) > 1000
@@ -198,13 +201,13 @@ def test_a_file_that_changes_meanwhile_is_left_to_the_next_run(
 ) -> None:
     path = write(inbox / "a.png", canvas((faces[0], 10, 40, 130)))
     steady = write(inbox / "b.png", canvas((faces[1], 10, 40, 130)))
-    count = worker.expected_frames
+    count = surveil_batch.expected_frames
 
     def count_and_change(item: dict) -> int:
         write(path, canvas((faces[2], 10, 40, 130)))
         return count(item)
 
-    monkeypatch.setattr(worker, "expected_frames", count_and_change)
+    monkeypatch.setattr(surveil_batch, "expected_frames", count_and_change)
     surveil()
     assert [row["source"] for row in rows(tmp_path / "archive")] == [steady.name]
     monkeypatch.undo()
@@ -511,7 +514,7 @@ def test_killed_in_any_stage_the_archive_ends_the_same(
     script = [sys.executable, str(Path(__file__).parents[1] / "support" / "inboxes.py")]
     for stage in ("detect", "regress", "rows"):
         process = subprocess.Popen([*script, busy_inbox, archive, address], stderr=subprocess.PIPE, text=True)
-        while process.poll() is None and not any(archive.glob(f"batches/*/**/{stage}/*.parquet")):
+        while process.poll() is None and not any(archive.glob(f"batches/*/**/{stage}/**/*.parquet")):
             time.sleep(0.005)
         process.send_signal(signal.SIGKILL)
         _, errors = process.communicate()

@@ -13,57 +13,79 @@ from click.testing import CliRunner
 from inboxes import BrightDetector
 
 from facepipe.cli import facepipe
-from facepipe.core.conventions import VolumeGeometry
 from facepipe.core.errors import EnvironmentTroubleError, FacepipeError, RunConflictError
 from facepipe.core.schema import FACES, FILES
 from facepipe.core.tables import write_table
+from facepipe.pipeline.unit import Unit
+from facepipe.pipeline.verify import VERIFY, VerifyJob
 from facepipe.surveil import audit, batch, rules
 from facepipe.surveil.archive import Archive
 from facepipe.surveil.batch_folder import BatchFolder
 from facepipe.surveil.config import SurveilConfig
-from facepipe.surveil.detect_stage import DETECTED
-from facepipe.surveil.face_stages import EXPORTED, REGRESSED, RESTORED, Places
-from facepipe.surveil.look_stage import LOOKED
-from facepipe.surveil.publish import write_rows
 from facepipe.surveil.repair import mend
-from facepipe.surveil.spec import FACES_PER_BLOCK, FILES_PER_LOOK, ITEMS, LISTED, LOOK_WAVE, SurveilUnit
+from facepipe.surveil.rows import write_rows
+from facepipe.surveil.spec import FACES_PER_UNIT, FILES_PER_LOOK, ITEMS, LISTED, STAGES, WHOLE, Wave
+from facepipe.surveil.stage_io import SURVEIL_STAGES
+from facepipe.surveil.surveil_batch import SurveilBatch
 from facepipe.surveil.table_change import TableChange
-from facepipe.surveil.volume_file import write_volume
-from facepipe.surveil.worker import SurveilJob
 
 TODAY = datetime(2026, 1, 1)
+FIRST, SECOND = Wave(0), Wave(1)
+N_FACES = FACES_PER_UNIT + 1
+NAMED = "pixels/2026-01-01/000007/store.zarr/volumes/000000#0"
 
 
 @pytest.fixture
-def folder(archive: Archive) -> BatchFolder:
-    """A batch of two waves: the rows of the first are there, the second has two shards."""
+def begun(archive: Archive, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> SurveilBatch:
+    """A batch of two waves: the rows of the first are there, the second has two units of each stage."""
+    monkeypatch.setattr(rules, "open_detector", lambda _: BrightDetector())
+    resolved = rules.resolve_rules(SurveilConfig(inbox=tmp_path, out=archive.path))
     folder = BatchFolder(archive, 7)
+    begun = SurveilBatch(folder, tmp_path, resolved, "", TODAY, keep_pixels=True)
+    store = begun.open_store()
     folder.write_facts({"stored": TODAY.isoformat()})
     write(folder.listed_path, LISTED, [{"path": b"a.png"}])
-    write(folder.items_path, ITEMS, [{"index": 0, "wave": 0}, {"index": 1, "wave": 1}])
-    folder.write_part(SurveilUnit("look", LOOK_WAVE, 0), pa.Table.from_pylist([{"index": 0}], schema=LOOKED))
-    for stage, schema in (
-        ("detect", DETECTED),
-        ("restore", RESTORED),
-        ("regress", REGRESSED),
-        ("export", EXPORTED),
-    ):
-        for shard in (0, 1):
-            row = {"index": 0, "face_id": f"face{shard}", "crop": b"pixels" * 100}
-            part = pa.Table.from_pylist([{k: v for k, v in row.items() if k in schema.names}], schema=schema)
-            folder.write_part(SurveilUnit(stage, 1, shard), part)
-    places = places_of(folder)
-    for face_id in ("face0", "face1", "first"):
-        volume = np.arange(8, dtype=np.uint8).reshape(2, 2, 2)
-        write_volume(places.volume(face_id), volume, VolumeGeometry(2, (2, 2, 2), (1.0, 1.0, 1.0), 1.0))
-    named = places.relative(places.volume("first"))
-    write(folder.rows_path(0), FACES, [{"face_id": "first", "volume_path": named}])
-    return folder
+    items = [
+        {"index": i, "wave": wave, "shard": shard} for i, (wave, shard) in enumerate([(0, 0), (1, 1), (1, 2)])
+    ]
+    write(folder.items_path, ITEMS, items)
+    result(begun, "look", WHOLE, 0, [{"index": 0}])
+    for shard, count in ((1, FACES_PER_UNIT), (2, 1)):
+        result(
+            begun,
+            "detect",
+            SECOND,
+            shard,
+            [{"index": i, "kind": "image", "crop_px": 2} for i in range(count)],
+        )
+        store.write_whole(SECOND.crops_of(shard), np.ones((count, 2, 2, 3), np.uint8), FACES_PER_UNIT)
+    folder.list_faces(SECOND)
+    for stage in STAGES[1:]:
+        for shard, start, stop in ((0, 0, FACES_PER_UNIT), (1, FACES_PER_UNIT, N_FACES)):
+            result(begun, stage, SECOND, shard, [{"index": i} for i in range(start, stop)])
+    values = np.arange(8 * N_FACES, dtype=np.uint8).reshape(N_FACES, 2, 2, 2)
+    for name in (SECOND.restored, SECOND.volumes, FIRST.volumes):
+        store.write_whole(name, values, FACES_PER_UNIT)
+    write(folder.rows_path(0), FACES, [{"face_id": "first", "volume_path": NAMED}])
+    return begun
 
 
-def places_of(folder: BatchFolder) -> Places:
-    pixels = folder.archive.pixels_folder(TODAY, folder.number)
-    return Places(folder.archive.path, pixels, pixels)
+def result(begun: SurveilBatch, stage: str, wave: Wave, shard: int, rows: list[dict]) -> None:
+    store = begun.open_store()
+    store.write_result(Unit(stage, wave, shard), pa.Table.from_pylist(rows, store.schemas[stage]))
+
+
+@pytest.fixture
+def folder(begun: SurveilBatch) -> BatchFolder:
+    return begun.folder
+
+
+def verify(begun: SurveilBatch) -> None:
+    """As a run that goes on does it: first lists and rows, then what the units made."""
+    mend(begun)
+    waves = (WHOLE, SECOND) if begun.folder.items_path.exists() else (WHOLE,)
+    for wave in waves:
+        VerifyJob(begun, SURVEIL_STAGES).run(Unit(VERIFY, wave, 0), {})
 
 
 def write(path: Path, schema: pa.Schema, rows: list[dict]) -> None:
@@ -83,78 +105,89 @@ def flip(path: Path, place: int) -> None:
     path.write_bytes(data)
 
 
+def made(*units: str) -> list[str]:
+    return [f"unit_results/{stage}/000001/unit-00000{shard}" for stage, shard in map(str.split, units)]
+
+
+OF_FACES = [f"{stage} {shard}" for stage in STAGES[1:] for shard in (0, 1)]
+
+
 @pytest.mark.parametrize(
     ("damaged", "gone"),
     [
         (None, []),
         ("listed.parquet", ["listed"]),
-        ("items.parquet", ["items", "rows", "parts/000001"]),
-        (f"parts/{LOOK_WAVE}/look/part-000000-000000.parquet", ["parts/999999"]),
-        ("parts/000001/detect/part-000001-000000.parquet",
-         [f"parts/000001/{stage}/part-000001" for stage in ("detect", "restore", "regress", "export")]),
-        ("parts/000001/restore/part-000001-000000.parquet", ["parts/000001/restore/part-000001"]),
+        ("items.parquet", ["items", "rows", *(f"unit_results/{stage}" for stage in STAGES)]),
+        ("unit_results/look/all/unit-000000.parquet", ["unit_results/look"]),
+        ("unit_results/detect/000001/unit-000002.parquet", made("detect 2", *OF_FACES)),
+        ("crops/000001/000002/c/0/0/0/0", made("detect 2", *OF_FACES)),
+        ("unit_results/restore/000001/unit-000001.parquet", made("restore 1", "regress 1", "export 1")),
+        ("restored/000001/c/0/0/0/0", made("restore 0", "regress 0", "export 0")),
+        ("volumes/000001/c/1/0/0/0", made("regress 1", "export 1")),
+        ("unit_results/export/000001/unit-000000.parquet", made("export 0")),
         ("rows/000000.parquet", ["rows"]),
-        ("face1.zarr.zip", ["parts/000001/regress/part-000001"]),
-        ("first.zarr.zip", ["rows"]),
+        ("volumes/000000/c/0/0/0/0", ["rows"]),
+        ("faces/000001.parquet", ["faces"]),
     ],
-)  # fmt: skip
+)
 def test_what_cannot_be_trusted_goes_and_all_else_stays(
-    folder: BatchFolder, damaged: str | None, gone: list[str]
+    begun: SurveilBatch, damaged: str | None, gone: list[str]
 ) -> None:
-    before = tables(folder)
+    folder = begun.folder
+    before = set(tables(folder))
     if damaged:
         path = folder.path / damaged
-        path = path if path.exists() else places_of(folder).pixels / damaged
+        path = path if path.exists() else begun.open_store().zarr_path / damaged
         path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
-    mend(folder, places_of(folder))
-    assert set(tables(folder)) == {name for name in before if not name.startswith(tuple(gone))}
+    verify(begun)
+    folder.faces_path(SECOND).unlink()  # it is always written again
+    assert set(tables(folder)) == {name for name in before if not name.startswith(("faces", *gone))}
 
 
-def test_whichever_byte_is_flipped_no_other_rows_are_read(folder: BatchFolder) -> None:
-    unit = SurveilUnit("restore", 1, 1)
-    path = folder.part_path(unit)
-    sound, rows = path.read_bytes(), folder.read_part(unit)
+def test_whichever_byte_is_flipped_no_other_rows_are_read(begun: SurveilBatch) -> None:
+    store, unit = begun.open_store(), Unit("restore", SECOND, 1)
+    path = store.result_path(unit)
+    sound, rows = path.read_bytes(), store.read_result(unit)
     seen = 0
     for place in range(0, len(sound), 7):
         path.write_bytes(sound)
         flip(path, place)
-        mend(folder, places_of(folder))
-        if path.exists():
-            assert folder.read_part(unit).equals(rows)
-        else:
+        try:
+            assert store.read_result(unit).equals(rows)
+        except EnvironmentTroubleError as error:
+            assert "repeat the command" in str(error)
             seen += 1
-            with pytest.raises(EnvironmentTroubleError, match="repeat the command"):
-                folder.read_part(unit)
     assert seen > 20
 
 
-def test_a_missing_part_is_missed(folder: BatchFolder) -> None:
+def test_a_missing_result_is_missed(folder: BatchFolder) -> None:
     """Whatever a listing of the folder says."""
     write(folder.listed_path, LISTED, [{"path": b"a.png"}] * (FILES_PER_LOOK + 1))
-    with pytest.raises(EnvironmentTroubleError, match="part-000001-000000.parquet: cannot be read"):
+    with pytest.raises(EnvironmentTroubleError, match="unit-000001.parquet: missing"):
         folder.read_looked()
 
 
-def test_no_row_is_written_without_what_was_made_of_it(
-    folder: BatchFolder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(rules, "open_detector", lambda _: BrightDetector())
-    config = SurveilConfig(inbox=tmp_path, out=folder.archive.path)
-    job = SurveilJob(folder, tmp_path, rules.resolve_rules(config), "", TODAY, keep_pixels=True)
-    faces = [{"index": i, "kind": "image", "crop_px": 1} for i in range(FACES_PER_BLOCK + 1)]
-    folder.write_part(SurveilUnit("detect", 1, 0), pa.Table.from_pylist(faces, DETECTED))
-    part = pa.Table.from_pylist([{"index": 0, "mesh_path": "a.glb"}], EXPORTED)
-    folder.write_part(SurveilUnit("export", 1, 0), part)
-    with pytest.raises(EnvironmentTroubleError, match="export/part-000000-000001.parquet: cannot be read"):
-        write_rows(job, 1, [0])
-    assert not folder.rows_path(1).exists()
+def test_no_row_is_written_without_what_was_made_of_it(begun: SurveilBatch) -> None:
+    begun.open_store().forget(Unit("export", SECOND, 1))
+    with pytest.raises(EnvironmentTroubleError, match="export/000001/unit-000001.parquet: missing"):
+        write_rows(begun, SECOND)
+    assert not begun.folder.rows_path(1).exists()
 
 
-def test_verifying_an_archive_names_what_is_damaged(folder: BatchFolder) -> None:
-    archive, places = folder.archive, places_of(folder)
-    image = places.pixels / "first.png"
+def test_rows_tell_which_of_a_waves_arrays_are_theirs(begun: SurveilBatch) -> None:
+    write_rows(begun, SECOND)
+    rows = pq.read_table(begun.folder.rows_path(1))
+    assert rows.num_rows == N_FACES
+    store = begun.open_store()
+    assert store.array_names() == [FIRST.volumes, SECOND.volumes]
+    assert not store.done("detect", SECOND) and store.done("look", WHOLE) == [0]
+
+
+def test_verifying_an_archive_names_what_is_damaged(begun: SurveilBatch) -> None:
+    folder, archive = begun.folder, begun.folder.archive
+    image = begun.pixels / "first.png"
     image.touch()
-    named = {"volume_path": places.relative(places.volume("first")), "image_path": places.relative(image)}
+    named = {"volume_path": NAMED, "image_path": image.relative_to(archive.path).as_posix()}
     change = TableChange(archive)
     change.add(archive.face_folder("2026-01-01"), [pa.Table.from_pylist([named], FACES)], FACES)
     change.add(archive.files_path, [pa.Table.from_pylist([{"sha256": "a" * 64}], FILES)], FILES)
@@ -163,13 +196,13 @@ def test_verifying_an_archive_names_what_is_damaged(folder: BatchFolder) -> None
     assert audit.steps(archive) == 2
     status = ["status", str(archive.path), "--verify"]
     assert "every table and volume is what was written" in CliRunner().invoke(facepipe, status).output
-    volume, (table,) = places.volume("first"), archive.parts(archive.files_path)
-    for path in (volume, table):
+    volume, (table,) = begun.open_store().shard_path(FIRST.volumes, 0), archive.parts(archive.files_path)
+    for path, name in ((volume, archive.path / NAMED), (table, table)):
         sound = path.read_bytes()
         # Within the compressed voxels; within the first page.
-        flip(path, sound.index(b"c/0/0/0") + 12 if path == volume else 30)
+        flip(path, 2 if path == volume else 30)
         (text,) = audit.audit(archive, lambda _: None)
-        assert text.startswith(str(path))
+        assert text.startswith(str(name))
         path.write_bytes(sound)
     image.unlink()
     result = CliRunner().invoke(facepipe, status)
@@ -190,15 +223,16 @@ def test_a_description_is_read_whole_or_not_at_all(folder: BatchFolder) -> None:
 
 @pytest.mark.parametrize("over", [False, True], ids=["in work", "over"])
 def test_a_batch_without_description_is_done_again(
-    folder: BatchFolder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, over: bool
+    begun: SurveilBatch, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, over: bool
 ) -> None:
     """Its files go; where its rows are in the tables already, they name the files, and these stay."""
     monkeypatch.setattr(rules, "open_detector", lambda _: BrightDetector())
+    folder = begun.folder
     config = SurveilConfig(inbox=tmp_path, out=folder.archive.path)
     folder.facts_path.write_text("damaged")
     if over:
         TableChange(folder.archive).commit(folder.number)
     assert batch.find_begun(folder.archive, config, rules.resolve_rules(config)) == []
     assert not folder.path.exists()
-    assert places_of(folder).pixels.exists() == over
+    assert begun.pixels.exists() == over
     assert folder.archive.next_number() == folder.number + 1

@@ -15,10 +15,12 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+import zarr
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from inboxes import without_length, write_clip
 from PIL import Image
+from zarr.storage import ZipStore
 
 from facepipe.core.conventions import VolumeGeometry
 from facepipe.core.errors import FacepipeError, RunConflictError, SampleError, UsageError
@@ -27,6 +29,7 @@ from facepipe.core.schema import FACES, FILES
 from facepipe.geometry.volume import surface
 from facepipe.imaging.video import FrameRule, count_frames, open_regular, read_facts, read_frames
 from facepipe.imaging.video_container import container_of, recorded_at
+from facepipe.pipeline.batch_store import BatchStore
 from facepipe.surveil import state
 from facepipe.surveil.archive import Archive
 from facepipe.surveil.capture_time import from_exif, from_file, from_name
@@ -42,7 +45,7 @@ from facepipe.surveil.spec import (
     stated_frames,
 )
 from facepipe.surveil.table_change import TableChange
-from facepipe.surveil.volume_file import read_volume, write_volume
+from facepipe.surveil.volumes import delete_pixels, read_volume, volume_name
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 
@@ -458,18 +461,34 @@ class TestThickness:
         )
 
 
-def test_a_volume_file_gives_back_what_it_was_given(tmp_path: Path) -> None:
-    geometry = VolumeGeometry(size=8, depth=6, spacing=(0.5, 1.0, 1.0), z_zero=2)
-    volume = np.random.default_rng(0).integers(0, 256, geometry.shape, np.uint8)
-    path = tmp_path / "new" / "v.zarr.zip"
-    write_volume(path, volume, geometry)
-    found, attributes = read_volume(path)
-    assert np.array_equal(found, volume)
-    assert attributes == {"spacing": [0.5, 1.0, 1.0], "z_zero": 2}
-    assert [file.name for file in path.parent.iterdir()] == ["v.zarr.zip"]
-    path.write_bytes(path.read_bytes()[:100])
-    with pytest.raises(FacepipeError, match="--reprocess"):
-        read_volume(path)
+def test_volumes_of_archives_of_today_and_before_are_read_by_their_names(tmp_path: Path) -> None:
+    volumes = np.random.default_rng(0).integers(1, 256, (3, 6, 8, 8), np.uint8)
+    folder = tmp_path / "pixels" / "store.zarr"
+    store = BatchStore(folder, folder, private=True)
+    store.create_array("volumes/000000", volumes.shape, 16, attributes={"z_zero": 2})
+    store.write_shard("volumes/000000", 0, volumes)
+    name = volume_name("pixels/store.zarr/volumes/000000", 1)
+    found, attributes = read_volume(tmp_path, name)
+    assert np.array_equal(found, volumes[1]) and attributes == {"z_zero": 2}
+    delete_pixels(tmp_path, [name, "pixels/gone.png", "gone#3"])
+    assert not read_volume(tmp_path, name)[0].any()
+    assert np.array_equal(store.read("volumes/000000", 0, 3)[::2], volumes[::2])
+    old = tmp_path / "v.zarr.zip"
+    with ZipStore(old, mode="w") as zipped:
+        array = zarr.create_array(
+            store=zipped,
+            shape=volumes[0].shape,
+            chunks=volumes[0].shape,
+            dtype="uint8",
+            attributes={"z_zero": 1},
+        )
+        array[:] = volumes[0]
+    found, attributes = read_volume(tmp_path, "v.zarr.zip")
+    assert np.array_equal(found, volumes[0]) and attributes == {"z_zero": 1}
+    old.write_bytes(old.read_bytes()[:100])
+    for damaged in ("v.zarr.zip", "nowhere#0", "pixels/store.zarr/volumes/000000#99"):
+        with pytest.raises(FacepipeError, match="--reprocess"):
+            read_volume(tmp_path, damaged)
 
 
 def test_listing_memory_does_not_grow_with_the_number_of_folders(tmp_path: Path) -> None:

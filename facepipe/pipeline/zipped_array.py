@@ -1,4 +1,4 @@
-"""One occupancy volume in one file: a zip that holds a Zarr array, so that any Zarr reader opens it."""
+"""One Zarr array in one zip file: how archives of older versions keep each volume."""
 
 from __future__ import annotations
 
@@ -9,45 +9,15 @@ from typing import Any
 import numpy as np
 import zarr
 from numpy.typing import NDArray
-from zarr.codecs import ZstdCodec
 from zarr.storage import ZipStore
 
-from facepipe.core.conventions import VolumeGeometry
 from facepipe.core.errors import FacepipeError
-from facepipe.core.files import opened, replacing, sync
-
-SUFFIX = ".zarr.zip"
 
 _MEMBERS = ["c/0/0/0", "zarr.json"]
 
 
-def write_volume(path: Path, volume: NDArray[np.uint8], geometry: VolumeGeometry) -> None:
-    """Write a volume atomically, readable by its owner only.
-
-    Args:
-        path: of the file; its name should end in `SUFFIX`.
-        volume: uint8 (D, H, W).
-        geometry: becomes the array's attributes `spacing` and `z_zero`.
-    """
-    with replacing(path, private=True) as temporary:
-        opened(temporary, private=True).close()
-        with ZipStore(temporary, mode="w") as store:
-            array = zarr.create_array(
-                store=store,
-                shape=volume.shape,
-                chunks=volume.shape,
-                dtype="uint8",
-                compressors=ZstdCodec(level=1),
-                attributes={"spacing": list(geometry.spacing), "z_zero": geometry.z_zero},
-                config={"write_empty_chunks": True},
-            )
-            array[:] = volume
-        with temporary.open("rb") as file:
-            sync(file)
-
-
-def read_volume(path: Path) -> tuple[NDArray[np.uint8], dict[str, Any]]:
-    """Read a volume.
+def read_zipped_array(path: Path) -> tuple[NDArray[np.uint8], dict[str, Any]]:
+    """Read a volume that is a file of its own.
 
     Returns:
         uint8 (D, H, W) and its attributes, `spacing` and `z_zero` among them.
