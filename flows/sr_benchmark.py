@@ -12,8 +12,8 @@ from facepipe.bench.driver import is_complete, waves
 from facepipe.bench.run_store import RunStore
 from facepipe.models.vrn.backends import Backend
 from facepipe.pipeline.cluster import check_cluster, open_cluster
+from tasks.benchmark import compact, degrade, ingest, prepare, regress, report, restore, score, verify
 from tasks.failures import explain_crash, explained_failures
-from tasks.stages import compact, degrade, ingest, prepare, regress, report, restore, score, verify
 
 
 @flow(name="sr-benchmark", on_crashed=[explain_crash])

@@ -10,9 +10,10 @@ from facepipe.core.config_model import validated
 from facepipe.models.vrn.backends import Backend
 from facepipe.surveil.archive import Archive
 from facepipe.surveil.config import SurveilConfig
-from facepipe.surveil.driver import check
+from facepipe.surveil.driver import check, run
 from tasks.failures import explain_crash, explained_failures
-from tasks.surveillance import process, report
+from tasks.shown import relayed_logs
+from tasks.surveillance import STEPS, RunProgress, report
 
 
 @flow(name="surveillance", on_crashed=[explain_crash])
@@ -50,7 +51,8 @@ def surveillance(
     config = validated(SurveilConfig, dict(locals()), "parameters")
     with explained_failures("surveillance", config):
         check(config)
-        with Archive(config.out).lock(config.wait):
-            summary = process(config)
+        archive = Archive(config.out)
+        with archive.lock(config.wait), relayed_logs():
+            summary = run(config, archive, RunProgress(), STEPS)
         report(config, summary)
     return str(config.out.resolve())

@@ -1,34 +1,40 @@
-"""Surveillance as a Prefect task, and what its runs show."""
+"""The steps of surveillance as Prefect tasks, and what its runs show."""
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from prefect import task
 from prefect.artifacts import create_markdown_artifact, create_progress_artifact, update_progress_artifact
 
-from facepipe.surveil.archive import Archive
+from facepipe.surveil import steps
 from facepipe.surveil.config import SurveilConfig
-from facepipe.surveil.driver import run
 from facepipe.surveil.summary import Summary
-from tasks.stages import SECONDS_BETWEEN_UPDATES, relayed_logs
+from tasks.benchmark import SECONDS_BETWEEN_UPDATES
+from tasks.shown import stage_task
+
+logger = logging.getLogger("facepipe")
+
+_batch, _wave = "batch {batch.folder.number}", "batch {batch.folder.number}, {wave}"
+
+STEPS = steps.Steps(
+    look=stage_task(f"look, {_batch}")(steps.look),
+    detect=stage_task(f"detect, {_wave}")(steps.detect),
+    restore=stage_task(f"restore, {_wave}")(steps.restore),
+    regress=stage_task(f"regress, {_wave}")(steps.regress),
+    export=stage_task(f"export, {_wave}")(steps.export),
+    publish=stage_task(f"publish, {_batch}")(steps.publish),
+)
+"""The steps of a surveillance run, each a task."""
 
 
-@task
-def process(config: SurveilConfig) -> Summary:
-    """Bring the archive up to date with the inbox; call while holding the archive's lock."""
-    with relayed_logs() as log:
-        summary = run(config, Archive(config.out), _Progress())
-        for line in summary.lines():
-            log.info("%s", line)
-    return summary
-
-
-@task
+@stage_task("report")
 def report(config: SurveilConfig, summary: Summary) -> None:
     """Show what the run came to."""
+    for line in summary.lines():
+        logger.info("%s", line)
     lines = "\n".join(summary.lines())
     create_markdown_artifact(
         f"```\n{lines}\n```\n\n`facepipe query {config.out} 'select * from faces'` shows the rows.",
@@ -37,7 +43,7 @@ def report(config: SurveilConfig, summary: Summary) -> None:
     )
 
 
-class _Progress:
+class RunProgress:
     """A progress artifact that follows one stage after the other."""
 
     def __init__(self) -> None:

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 from prefect import task
 from prefect.artifacts import create_markdown_artifact, create_progress_artifact, update_progress_artifact
 
-from tasks.stages import SECONDS_BETWEEN_UPDATES, relayed_logs
+from tasks.benchmark import SECONDS_BETWEEN_UPDATES
+from tasks.shown import relayed_logs
 
 if TYPE_CHECKING:
     from facepipe.lab.training.trainer import Row

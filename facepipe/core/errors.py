@@ -59,3 +59,7 @@ class RunConflictError(UsageError):
 
 class EnvironmentTroubleError(FacepipeError):
     """Disk, memory or cluster failed: no sample is to blame, the run can be resumed later."""
+
+
+class DamageError(EnvironmentTroubleError):
+    """What lies on the disk is not what was written: only a run that begins with verifying makes it again."""

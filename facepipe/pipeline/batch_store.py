@@ -28,7 +28,7 @@ from numpy.typing import NDArray
 from zarr.codecs import Crc32cCodec, ZstdCodec
 from zarr.storage import LocalStore
 
-from facepipe.core.errors import EnvironmentTroubleError, UsageError
+from facepipe.core.errors import DamageError, UsageError
 from facepipe.core.files import make_private_folder, write_atomically
 from facepipe.core.tables import read_checked, write_table
 from facepipe.pipeline.unit import Key, Unit
@@ -157,7 +157,7 @@ class BatchStore:
 
         Raises:
             UsageError: there is no such array.
-            EnvironmentTroubleError: a shard does not match its checksums.
+            DamageError: a shard does not match its checksums.
         """
         try:
             return np.asarray(self._array(name)[start:stop])
@@ -199,11 +199,11 @@ class BatchStore:
 
         Raises:
             UsageError: there is no such array.
-            EnvironmentTroubleError: its shard is missing, or it does not match its checksum.
+            DamageError: its shard is missing, or it does not match its checksum.
         """
         path = self.shard_path(name, index // self._array(name).shards[0])
         if not path.is_file():
-            raise EnvironmentTroubleError(f"{path}: missing; {_WAY_OUT}")
+            raise DamageError(f"{path}: missing; {_WAY_OUT}")
         return np.asarray(self.read(name, index, index + 1)[0])
 
     def sync_array(self, name: str) -> None:
@@ -264,7 +264,7 @@ class BatchStore:
             check(self._array(name))
         except FileNotFoundError:
             return f"the shard of {name} is missing"
-        except (EnvironmentTroubleError, *_DAMAGE) as error:
+        except (DamageError, *_DAMAGE) as error:
             if isinstance(error, OSError) and error.errno:
                 raise
             return f"the shard of {name} cannot be read ({_one_line(error.__cause__ or error)})"
@@ -316,13 +316,13 @@ class BatchStore:
         """Read a unit's result, by its name: a network file system may list a folder as it was a while ago.
 
         Raises:
-            EnvironmentTroubleError: it is missing or damaged.
+            DamageError: it is missing or damaged.
         """
         path = self.result_path(unit)
         try:
             return read_checked(path, self.schemas[unit.stage])
         except FileNotFoundError as error:
-            raise EnvironmentTroubleError(f"{path}: missing; {_WAY_OUT}") from error
+            raise DamageError(f"{path}: missing; {_WAY_OUT}") from error
         except (pa.ArrowException, OSError, ValueError) as error:
             if isinstance(error, OSError) and error.errno:
                 raise  # what the disk will not give now says nothing about the file
@@ -352,8 +352,8 @@ def _names(folder: Path) -> set[str]:
         return set()
 
 
-def _damaged(path: Path, error: BaseException) -> EnvironmentTroubleError:
-    return EnvironmentTroubleError(f"{path}: damaged ({_one_line(error)}); {_WAY_OUT}")
+def _damaged(path: Path, error: BaseException) -> DamageError:
+    return DamageError(f"{path}: damaged ({_one_line(error)}); {_WAY_OUT}")
 
 
 def _one_line(error: BaseException) -> str:

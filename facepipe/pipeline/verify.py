@@ -16,7 +16,7 @@ from typing import Any, Generic
 
 import pyarrow as pa
 
-from facepipe.core.errors import EnvironmentTroubleError
+from facepipe.core.errors import DamageError
 from facepipe.pipeline.job import Reasons, UnitReport, environment_trouble
 from facepipe.pipeline.stage import Batch, Stage, stage_of
 from facepipe.pipeline.unit import C, Unit
@@ -92,7 +92,7 @@ def untrusted_units(
         if store.result_path(unit).exists():
             try:
                 results[unit] = store.read_result(unit)
-            except EnvironmentTroubleError:
+            except DamageError:
                 bad[unit] = "its result is damaged"
     if batch.needs_arrays(units, results.keys()):
         for unit, rows in results.items():

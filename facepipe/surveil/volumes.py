@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from facepipe.core.errors import EnvironmentTroubleError, FacepipeError, UsageError
+from facepipe.core.errors import DamageError, FacepipeError, UsageError
 from facepipe.pipeline.batch_store import BatchStore
 from facepipe.pipeline.zipped_array import read_zipped_array
 
@@ -46,7 +46,7 @@ def read_volume(archive: Path, name: str) -> tuple[NDArray[np.uint8], dict[str, 
     store, array, index = _located(archive, name)
     try:
         return store.read_one(array, index), store.attributes(array)
-    except (EnvironmentTroubleError, UsageError, ValueError, IndexError) as error:
+    except (DamageError, UsageError, ValueError, IndexError) as error:
         raise FacepipeError(
             f"{archive / name}: no readable volume ({error}); 'facepipe surveil ... --reprocess' makes it "
             "again"

@@ -32,7 +32,7 @@ from facepipe.pipeline.cluster import open_cluster
 from facepipe.pipeline.time_limits import Watch, default_limit_s
 from facepipe.reconstruct.face import DEFAULT_METHOD
 from facepipe.results import ask, query
-from facepipe.surveil import driver, rules, surveil_batch
+from facepipe.surveil import driver, rules, steps, surveil_batch
 from facepipe.surveil.archive import Archive
 from facepipe.surveil.config import SurveilConfig
 from facepipe.surveil.retention import expire
@@ -285,7 +285,7 @@ def test_work_begun_without_reprocess_is_begun_again_with_it(
     picture = write(inbox / "a.png", canvas((faces[0], 10, 40, 40)))
     surveil()
     (inbox / "copy.png").write_bytes(picture.read_bytes())
-    monkeypatch.setattr(driver, "run_batch", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+    monkeypatch.setattr(driver, "take_through", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
     with pytest.raises(KeyboardInterrupt):
         surveil(method="bicubic")
     monkeypatch.undo()
@@ -572,10 +572,7 @@ def test_work_begun_under_another_configuration_is_begun_again(
     surveil, inbox: Path, tmp_path: Path, faces, monkeypatch
 ) -> None:
     write(inbox / "a.png", canvas((faces[0], 10, 40, 40)))
-    monkeypatch.setattr(driver, "publish", lambda folder: (_ for _ in ()).throw(KeyboardInterrupt))
-    monkeypatch.setitem(
-        driver.run_batch.__globals__, "write_rows", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt)
-    )
+    monkeypatch.setattr(steps, "write_rows", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
     with pytest.raises(KeyboardInterrupt):
         surveil()
     assert pixels(tmp_path / "archive")

@@ -4,12 +4,9 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from prefect import get_run_logger, task
 from prefect.artifacts import (
     create_link_artifact,
     create_markdown_artifact,
@@ -20,35 +17,15 @@ from prefect.artifacts import (
 from facepipe.bench import driver
 from facepipe.bench.config import BenchConfig
 from facepipe.bench.run_store import RunStore
+from facepipe.pipeline.executor import StageResult
 from facepipe.report.page import write_report
 from facepipe.results import result_table_text
+from tasks.shown import stage_task
+
+logger = logging.getLogger("facepipe")
 
 SECONDS_BETWEEN_UPDATES = 2.0
 TABLE_WIDTH = 200
-
-
-class _Relay(logging.Handler):
-    """Hands records of the engine and of the workers to the run's log."""
-
-    def __init__(self, target: Any) -> None:
-        super().__init__()
-        self.target = target
-
-    def emit(self, record: logging.LogRecord) -> None:
-        self.target.log(record.levelno, record.getMessage())
-
-
-@contextmanager
-def relayed_logs() -> Iterator[Any]:
-    """Relay what facepipe logs, here and on the workers, to the run's log."""
-    target = get_run_logger()
-    relay = _Relay(target)
-    source = logging.getLogger("facepipe")
-    source.addHandler(relay)
-    try:
-        yield target
-    finally:
-        source.removeHandler(relay)
 
 
 class Progress:
@@ -74,87 +51,83 @@ class Progress:
         update_progress_artifact(self.artifact, progress=min(100.0, percent))
 
 
-@task
+def _done(stage: str, progress: Progress, result: StageResult) -> None:
+    progress.publish(100.0)
+    logger.info(
+        "%s: %d units, %d samples, %d quarantined, %.1f s of work, at most %.0f MB in a worker",
+        stage,
+        result.units,
+        result.samples,
+        result.quarantined,
+        result.seconds,
+        result.peak_mb,
+    )
+
+
+@stage_task("prepare")
 def prepare(config: BenchConfig) -> RunStore:
     """Create the run's folder, or find the run to go on with."""
     store = driver.prepare(config)
-    get_run_logger().info("run folder %s", store.path)
+    logger.info("run folder %s", store.path)
     return store
 
 
-@task
+@stage_task("verify")
 def verify(store: RunStore, address: str) -> None:
     """Compare what an interrupted run left with its checksums."""
-    if not driver.samples_to_verify(store):
-        return
-    with relayed_logs() as log:
-        progress = Progress("verify", driver.samples_to_verify(store))
-        result = driver.verify(store, address, progress)
-        progress.publish(100.0)
-        log.info("verify: %d shards, %.1f s of work", result.units, result.seconds)
+    if samples := driver.samples_to_verify(store):
+        progress = Progress("verify", samples)
+        _done("verify", progress, driver.verify(store, address, progress))
 
 
-@task
+@stage_task("ingest")
 def ingest(store: RunStore, address: str) -> None:
     """Decode and check every image."""
-    with relayed_logs() as log:
-        progress = Progress("ingest", driver.candidates_to_do(store))
-        result = driver.run_ingest(store, address, progress)
-        progress.publish(100.0)
-        log.info("ingest: %d images, %d rejected", result.samples, result.quarantined)
+    progress = Progress("ingest", driver.candidates_to_do(store))
+    _done("ingest", progress, driver.run_ingest(store, address, progress))
 
 
-def _stage(name: str, store: RunStore, wave: range, address: str) -> None:
-    with relayed_logs() as log:
-        progress = Progress(name, driver.samples_to_do(store, name, wave))
-        result = driver.run_stage(store, name, wave, address, progress)
-        progress.publish(100.0)
-        log.info(
-            "%s: %d units, %.1f s of work, at most %.0f MB in a worker",
-            name,
-            result.units,
-            result.seconds,
-            result.peak_mb,
-        )
+def _run(stage: str, store: RunStore, wave: range, address: str) -> None:
+    progress = Progress(stage, driver.samples_to_do(store, stage, wave))
+    _done(stage, progress, driver.run_stage(store, stage, wave, address, progress))
 
 
-@task
+@stage_task("degrade, shards {wave.start} to {wave.stop}")
 def degrade(store: RunStore, wave: range, address: str) -> None:
     """Make references, truth volumes and low-resolution images."""
-    _stage("degrade", store, wave, address)
+    _run("degrade", store, wave, address)
 
 
-@task
+@stage_task("restore, shards {wave.start} to {wave.stop}")
 def restore(store: RunStore, wave: range, address: str) -> None:
     """Run every super-resolution method."""
-    _stage("restore", store, wave, address)
+    _run("restore", store, wave, address)
 
 
-@task
+@stage_task("regress, shards {wave.start} to {wave.stop}")
 def regress(store: RunStore, wave: range, address: str) -> None:
     """Regress volumes, on GPU workers where there are any."""
-    _stage("regress", store, wave, address)
+    _run("regress", store, wave, address)
 
 
-@task
+@stage_task("score, shards {wave.start} to {wave.stop}")
 def score(store: RunStore, wave: range, address: str) -> None:
     """Compute the metrics."""
-    _stage("score", store, wave, address)
+    _run("score", store, wave, address)
 
 
-@task
+@stage_task("compact")
 def compact(store: RunStore) -> dict[str, int]:
-    """Merge the parts into the tables."""
+    """Merge the results of units into the tables."""
     counts = driver.finish(store)
-    get_run_logger().info("%s", ", ".join(f"{count} {name}" for name, count in counts.items()))
+    logger.info("%s", ", ".join(f"{count} {name}" for name, count in counts.items()))
     return counts
 
 
-@task
+@stage_task("report")
 def report(store: RunStore) -> Path:
     """Write the report; show the result table and the link in Prefect."""
-    with relayed_logs():
-        page = write_report(store.path)
+    page = write_report(store.path)
     table = result_table_text(store.path, width=TABLE_WIDTH, styled=False)
     create_markdown_artifact(
         f"```\n{table}\n```", key="facepipe-results", description=f"Result table of {store.path}"
