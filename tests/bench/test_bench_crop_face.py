@@ -18,7 +18,7 @@ from facepipe.core.errors import RunConflictError, UsageError
 from facepipe.detect import open_detector
 from facepipe.pipeline.batch_job import BatchJob
 from facepipe.pipeline.cluster import open_cluster
-from facepipe.pipeline.stage import Unit
+from facepipe.pipeline.unit import Unit
 
 
 @pytest.fixture(scope="module")
