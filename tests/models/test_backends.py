@@ -6,7 +6,6 @@ import pickle
 
 import numpy as np
 import pytest
-from facepipe.bench.worker import BenchJob
 
 from facepipe.bench.config import make_config
 from facepipe.bench.run_folder import describe, prepare
@@ -97,5 +96,5 @@ def test_the_backend_is_recorded_and_part_of_the_run(tmp_path) -> None:
 
 
 def test_openvino_units_are_not_sent_to_gpu_workers() -> None:
-    assert "regress" in BenchJob(describe(make_config({"limit": 1}))).gpu_stages
-    assert "regress" not in BenchJob(describe(make_config({"limit": 1, "backend": "openvino"}))).gpu_stages
+    assert "regress" in describe(make_config({"limit": 1})).gpu_stages
+    assert "regress" not in describe(make_config({"limit": 1, "backend": "openvino"})).gpu_stages
