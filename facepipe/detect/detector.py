@@ -8,6 +8,7 @@ from dataclasses import astuple, dataclass
 from functools import lru_cache
 from typing import Protocol
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -15,7 +16,6 @@ from facepipe.core.names import unknown
 from facepipe.detect.centerface import Candidates, CenterFace, find_file, joined
 from facepipe.detect.detection import Detection
 from facepipe.detect.framing import DOWN_SHARE, FACE_PER_BOX, POINTS_SHARE
-from facepipe.detect.non_maximum import suppress
 from facepipe.detect.views import Look, look_at
 
 DEFAULT_DETECTOR = "centerface"
@@ -89,7 +89,7 @@ class CenterFaceDetector:
         found = joined([self._look(image, look) for look in self._different_looks(*image.shape[:2])])
         return [
             Detection(_box(found.boxes[index]), float(found.scores[index]), found.points[index])
-            for index in suppress(found.boxes, found.scores, MAX_IOU)
+            for index in best_of_overlapping(found.boxes, found.scores, MAX_IOU)
         ]
 
     def _different_looks(self, height: int, width: int) -> list[Look]:
@@ -101,6 +101,20 @@ class CenterFaceDetector:
         view = look_at(image, look)
         found = self.network(view.image, MIN_SCORE)
         return view.back(found.only(found.sides_px <= look.max_face_px))
+
+
+def best_of_overlapping(
+    boxes: NDArray[np.float32], scores: NDArray[np.float32], max_iou: float
+) -> NDArray[np.intp]:
+    """Indices of the boxes to keep (non-maximum suppression), best score first; equal ones keep their order.
+
+    Args:
+        boxes: (N, 4) x0, y0, x1, y1.
+        scores: (N,), above 0.
+        max_iou: boxes whose intersection over union with a better one exceeds this are dropped.
+    """
+    corners_and_sides = np.hstack([boxes[:, :2], boxes[:, 2:] - boxes[:, :2]]).astype(np.float64)
+    return np.asarray(cv2.dnn.NMSBoxes(corners_and_sides, scores, 0.0, max_iou), np.intp).ravel()
 
 
 def _box(row: NDArray[np.float32]) -> tuple[float, float, float, float]:

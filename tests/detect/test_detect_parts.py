@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from facepipe.core.errors import WeightsError
 from facepipe.detect import Detection, face_crop
 from facepipe.detect.centerface import Candidates, decode
+from facepipe.detect.detector import best_of_overlapping
 from facepipe.detect.framing import DOWN_SHARE, FACE_PER_BOX, POINTS_SHARE
-from facepipe.detect.non_maximum import iou, suppress
 from facepipe.detect.onnx_file import without_shapes
 from facepipe.detect.views import Look, look_at
 
@@ -41,24 +41,27 @@ class TestDecode:
         assert (found.boxes.shape, found.scores.shape, found.points.shape) == ((0, 4), (0,), (0, 5, 2))
 
 
-class TestSuppress:
-    def test_iou(self):
-        box = np.array([0.0, 0, 4, 4])
-        others = np.array([[0.0, 0, 4, 4], [2, 0, 6, 4], [4, 0, 8, 4], [1, 1, 3, 3], [9, 9, 9, 9]])
-        np.testing.assert_allclose(iou(box, others), [1, 8 / 24, 0, 4 / 16, 0])
+def iou(box, boxes):
+    """Intersection over union of a box (4,) with boxes (N, 4)."""
+    box, boxes = box.astype(float), boxes.astype(float)
+    sides = np.minimum(box[2:], boxes[:, 2:]) - np.maximum(box[:2], boxes[:, :2])
+    shared = np.prod(np.maximum(sides, 0), axis=1)
+    return shared / (np.prod(box[2:] - box[:2]) + np.prod(boxes[:, 2:] - boxes[:, :2], axis=1) - shared)
 
+
+class TestOverlappingBoxes:
     def test_chain(self):
         """The middle one goes for the first; the last overlaps only the middle one and stays."""
         boxes = np.array([[0, 0, 10, 10], [4, 0, 14, 10], [8, 0, 18, 10]], np.float32)
-        assert suppress(boxes, np.array([0.9, 0.8, 0.7], np.float32), 0.3).tolist() == [0, 2]
-        assert suppress(boxes, np.array([0.7, 0.8, 0.9], np.float32), 0.3).tolist() == [2, 0]
+        assert best_of_overlapping(boxes, np.array([0.9, 0.8, 0.7], np.float32), 0.3).tolist() == [0, 2]
+        assert best_of_overlapping(boxes, np.array([0.7, 0.8, 0.9], np.float32), 0.3).tolist() == [2, 0]
 
     def test_equal_scores_keep_their_order(self):
         boxes = np.array([[20, 0, 30, 10], [0, 0, 10, 10], [21, 0, 31, 10]], np.float32)
-        assert suppress(boxes, np.full(3, 0.5, np.float32), 0.3).tolist() == [0, 1]
+        assert best_of_overlapping(boxes, np.full(3, 0.5, np.float32), 0.3).tolist() == [0, 1]
 
     def test_none(self):
-        assert suppress(np.zeros((0, 4), np.float32), np.zeros(0, np.float32), 0.3).size == 0
+        assert best_of_overlapping(np.zeros((0, 4), np.float32), np.zeros(0, np.float32), 0.3).size == 0
 
     @given(st.integers(0, 2**32 - 1), st.integers(1, 30))
     def test_what_stays_does_not_overlap_and_what_goes_does(self, seed, count):
@@ -66,12 +69,12 @@ class TestSuppress:
         low = rng.uniform(0, 40, (count, 2))
         boxes = np.hstack([low, low + rng.uniform(1, 20, (count, 2))]).astype(np.float32)
         scores = rng.random(count).astype(np.float32)
-        kept = suppress(boxes, scores, 0.3)
+        kept = best_of_overlapping(boxes, scores, 0.3)
         for place, index in enumerate(kept):
-            assert (iou(boxes[index], boxes[kept[place + 1 :]]) < 0.3).all()
+            assert (iou(boxes[index], boxes[kept[place + 1 :]]) <= 0.3).all()
         for gone in set(range(count)) - set(kept.tolist()):
             better = [index for index in kept if scores[index] >= scores[gone]]
-            assert (iou(boxes[gone], boxes[better]) >= 0.3).any()
+            assert (iou(boxes[gone], boxes[better]) > 0.3).any()
 
 
 class TestViews:
