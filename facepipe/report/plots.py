@@ -108,17 +108,9 @@ def _correlation(x: NDArray[np.float64], y: NDArray[np.float64]) -> str:
     x, y = x[both], y[both]
     if len(x) < 3 or np.ptp(x) == 0 or np.ptp(y) == 0:
         return ""
-    return f"rank correlation {number(rank_correlation(x, y), 'px')}"
+    from scipy.stats import spearmanr  # slow to import
 
-
-def rank_correlation(x: NDArray[np.float64], y: NDArray[np.float64]) -> float:
-    """Spearman's rho of two samples (N,), neither of them constant; equal values share their mean rank."""
-    return float(np.corrcoef(_ranks(x), _ranks(y))[0, 1])
-
-
-def _ranks(values: NDArray[np.float64]) -> NDArray[np.float64]:
-    _, place, counts = np.unique(values, return_inverse=True, return_counts=True)
-    return (np.cumsum(counts) - (counts - 1) / 2)[place]
+    return f"rank correlation {number(float(spearmanr(x, y).statistic), 'px')}"
 
 
 def _floats(table: pa.Table, column: str) -> NDArray[np.float64]:

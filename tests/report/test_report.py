@@ -22,7 +22,6 @@ import pytest
 import trimesh
 from click.testing import CliRunner
 from PIL import Image
-from scipy.stats import spearmanr
 
 from facepipe.bench import driver
 from facepipe.bench.config import make_config
@@ -43,7 +42,6 @@ from facepipe.report.gallery import rank_samples
 from facepipe.report.meshes import STEPS_PER_PX, Z_OFFSET_PX, light_mesh, pack
 from facepipe.report.page import write_report
 from facepipe.report.pictures import depth_uri
-from facepipe.report.plots import rank_correlation
 from facepipe.report.style import method_styles, number
 from facepipe.results import aggregate
 
@@ -439,13 +437,6 @@ def test_styles_are_the_same_in_every_run():
     assert one["bicubic"].colour == two["bicubic"].colour
     assert len({style.colour for style in {**one, **two}.values()}) == 4
     assert method_styles(["file:/a/b/net-x4.safetensors"])["file:/a/b/net-x4.safetensors"].label == "net-x4"
-
-
-def test_rank_correlation_is_scipy_s_where_values_are_equal_too():
-    rng = np.random.default_rng(0)
-    x, y = rng.integers(0, 5, (2, 40)).astype(float)
-    assert rank_correlation(x, y) == pytest.approx(spearmanr(x, y).statistic, abs=1e-12)
-    assert rank_correlation(x, -(x**3)) == pytest.approx(-1)
 
 
 def test_numbers():
