@@ -13,10 +13,10 @@ from click.core import ParameterSource
 
 from facepipe import __version__
 from facepipe.core.errors import UsageError
-from facepipe.metrics.intervals import Mean, plain, text
+from facepipe.metrics.intervals import Estimate, plain, text
 from facepipe.models.weights import COMMANDS, WeightsFile, load_tensors, save_weights, write_card
 
-Tables = Mapping[str, Mapping[str, Mean]]
+Tables = Mapping[str, Mapping[str, Estimate]]
 """Means by figure, by what they are over."""
 
 
@@ -75,9 +75,9 @@ def show(tables: Tables, *, as_json: bool) -> None:
         click.echo("\n\n".join(_text(name, means) for name, means in tables.items()))
 
 
-def _text(name: str, means: Mapping[str, Mean]) -> str:
+def _text(name: str, means: Mapping[str, Estimate]) -> str:
     lines = [
-        f"  {figure:<22} {mean.value:8.4f}   {mean.low:.4f} to {mean.high:.4f}   {mean.images} images"
+        f"  {figure:<22} {mean.mean:8.4f}   {mean.low:.4f} to {mean.high:.4f}   {mean.n} images"
         for figure, mean in means.items()
     ]
     return "\n".join([name, *lines])

@@ -1,5 +1,6 @@
 """What the tables of finished runs say: SQL, means with intervals, the result table."""
 
+from facepipe.metrics.intervals import Estimate
 from facepipe.results.aggregate import (
     ConditionSummary,
     Difference,
@@ -7,7 +8,6 @@ from facepipe.results.aggregate import (
     default_baseline,
     differences,
 )
-from facepipe.results.bootstrap import Estimate
 from facepipe.results.query import Answer, ask, open_run
 from facepipe.results.runs import open_store, read_run_table, read_scores
 from facepipe.results.strata import strata

@@ -13,7 +13,7 @@ from facepipe.bench.spec import Condition
 from facepipe.core.errors import UsageError
 from facepipe.core.names import unknown
 from facepipe.core.schema import CONDITION_COLUMNS, METRIC_COLUMNS
-from facepipe.results.bootstrap import N_RESAMPLES, Estimate, estimate_means
+from facepipe.metrics.intervals import N_RESAMPLES, Estimate, estimate_means
 from facepipe.results.columns import floats
 
 _BASELINES = ("bilinear", "bicubic", "nearest")

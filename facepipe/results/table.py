@@ -16,8 +16,8 @@ from rich.table import Table
 from rich.text import Text
 
 from facepipe.metrics.catalogue import METRICS
+from facepipe.metrics.intervals import Estimate
 from facepipe.results.aggregate import ConditionSummary, aggregate
-from facepipe.results.bootstrap import Estimate
 from facepipe.results.runs import read_scores
 
 TABLE_METRICS = (

@@ -90,10 +90,10 @@ def test_the_truth_is_judged_beside_the_network() -> None:
     ]  # fmt: skip
     assert all(known.volume is None for known, _ in results)
     tables = groups(results)
-    assert tables["all"]["iou"].value == pytest.approx(20 / 26)
-    assert tables["all"]["iou"].images == 1
-    assert tables["truth itself, all"]["iou"].value == 1
-    assert tables["truth itself, yaw to either side from 60"]["depth_rmse_px"].value == 0
+    assert tables["all"]["iou"].mean == pytest.approx(20 / 26)
+    assert tables["all"]["iou"].n == 1
+    assert tables["truth itself, all"]["iou"].mean == 1
+    assert tables["truth itself, yaw to either side from 60"]["depth_rmse_px"].mean == 0
 
 
 def _swap(pair: tuple[NDArray[np.uint8], Case]) -> tuple[NDArray[np.uint8], VolumeGeometry, Case]:
@@ -140,10 +140,10 @@ def test_hull_coverage_by_hand() -> None:
 
 def test_means_and_intervals() -> None:
     mean = mean_of(np.array([1.0, 2.0, 3.0]))
-    assert mean.value == 2.0
+    assert mean.mean == 2.0
     assert 1.0 <= mean.low < 2.0 < mean.high <= 3.0
     same = mean_of(np.full(5, 0.25))
-    assert (same.low, same.high, same.images) == (0.25, 0.25, 5)
+    assert (same.low, same.high, same.n) == (0.25, 0.25, 5)
     rng = np.random.default_rng(1)
     wide = mean_of(rng.normal(0, 1, 400))
     assert (wide.high - wide.low) == pytest.approx(2 * 1.96 / 20, rel=0.15)
@@ -161,7 +161,7 @@ def test_groups() -> None:
             (-10.0, 0.0, 0.9), (29.0, 1.0, 0.7), (-30.0, None, 0.6), (180.0, 0.32, 0.4), (None, 0.5, 0.1)
         )
     ]  # fmt: skip
-    tables = {name: table["iou"].value for name, table in groups(results).items()}
+    tables = {name: table["iou"].mean for name, table in groups(results).items()}
     assert tables == pytest.approx(
         {
             "all": 0.54,
@@ -176,7 +176,7 @@ def test_groups() -> None:
     assert list(groups([(blank, Figures(iou=1.0))])) == ["all"]
     low = [(blank, Figures(iou=1.0)), (replace(blank, low_px=16), Figures(iou=0.5))]
     low.append((replace(blank, low_px=16, degradation="camera"), Figures(iou=0.25)))
-    tables = {name: table["iou"].value for name, table in groups(low).items()}
+    tables = {name: table["iou"].mean for name, table in groups(low).items()}
     assert tables == {"all": 1.0, "area 16 px, bilinear": 0.5, "camera 16 px, bilinear": 0.25}
 
 
@@ -239,7 +239,7 @@ def test_the_head_that_goes_with_landmarks_stands_for_the_truth() -> None:
         assert of_fit.landmark_depth_error == pytest.approx(figures.landmark_depth_error, abs=0.01)
         assert of_fit.hull_coverage == pytest.approx(figures.hull_coverage, abs=0.01)
     tables = groups([(known, of_fit)])
-    assert tables["head fitted to the landmarks, all"]["hull_coverage"].value == of_fit.hull_coverage
+    assert tables["head fitted to the landmarks, all"]["hull_coverage"].mean == of_fit.hull_coverage
     assert not tables["all"]
 
 

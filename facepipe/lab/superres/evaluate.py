@@ -16,7 +16,7 @@ from facepipe.lab.faces.factory import render, sample
 from facepipe.lab.faces.seeds import face_seed
 from facepipe.lab.superres.training_data import Image8
 from facepipe.metrics.image import psnr_db, ssim
-from facepipe.metrics.intervals import Mean, mean_of
+from facepipe.metrics.intervals import Estimate, mean_of
 from facepipe.metrics.ranges import TONE, YAW, by_range
 from facepipe.models.superres.base import SuperResolver
 from facepipe.models.superres.interpolate import get_interpolation
@@ -96,7 +96,7 @@ def _middle(image: Image8) -> Image8:
     return np.ascontiguousarray(image[y : y + side, x : x + side])
 
 
-def compare(resolver: SuperResolver, pairs: Iterable[Pair]) -> dict[str, Mean]:
+def compare(resolver: SuperResolver, pairs: Iterable[Pair]) -> dict[str, Estimate]:
     """Restore images and compare them, and their bicubic enlargements, with the references.
 
     Args:
@@ -109,7 +109,7 @@ def compare(resolver: SuperResolver, pairs: Iterable[Pair]) -> dict[str, Mean]:
     return _means([figures for _, figures in _compared(resolver, pairs)])
 
 
-def compare_groups(resolver: SuperResolver, pairs: Iterable[Pair]) -> dict[str, dict[str, Mean]]:
+def compare_groups(resolver: SuperResolver, pairs: Iterable[Pair]) -> dict[str, dict[str, Estimate]]:
     """Compare as `compare` does: 'all', and ranges of |yaw| and skin tone where these are known."""
     rows = list(_compared(resolver, pairs))
     tables = {"all": _means([figures for _, figures in rows])}
@@ -132,5 +132,5 @@ def _compared(resolver: SuperResolver, pairs: Iterable[Pair]) -> Iterator[tuple[
         yield pair, tuple(map(float, np.mean(rows, axis=0)))
 
 
-def _means(rows: Sequence[tuple[float, ...]]) -> dict[str, Mean]:
+def _means(rows: Sequence[tuple[float, ...]]) -> dict[str, Estimate]:
     return {name: mean_of(column) for name, column in zip(FIGURES, np.array(rows).T, strict=True)}

@@ -30,7 +30,7 @@ from facepipe.metrics.faces import (
     visible,
 )
 from facepipe.metrics.geometry import front_surface_errors, volume_iou
-from facepipe.metrics.intervals import Mean, mean_of
+from facepipe.metrics.intervals import Estimate, mean_of
 from facepipe.metrics.ranges import TONE, YAW, by_range
 from facepipe.models.vrn.base import VolumeRegressor
 from facepipe.models.weights import FITTED_HEAD, TRUTH_ITSELF
@@ -220,7 +220,7 @@ def _hull_coverage(depth: NDArray[np.float32], points: NDArray[np.floating]) -> 
     return float(np.isfinite(depth[inside]).mean())
 
 
-def summarise(figures: Sequence[Figures]) -> dict[str, Mean]:
+def summarise(figures: Sequence[Figures]) -> dict[str, Estimate]:
     """Means of every figure that some image has."""
     means = {}
     for field in fields(Figures):
@@ -230,7 +230,7 @@ def summarise(figures: Sequence[Figures]) -> dict[str, Mean]:
     return means
 
 
-def groups(results: Sequence[tuple[Case, Figures]]) -> dict[str, dict[str, Mean]]:
+def groups(results: Sequence[tuple[Case, Figures]]) -> dict[str, dict[str, Estimate]]:
     """Means for all references, for ranges of their |yaw| and skin tone where known, for grey pictures and
     those in colours, for the parts of a data set, for low resolutions.
 
@@ -255,7 +255,7 @@ def groups(results: Sequence[tuple[Case, Figures]]) -> dict[str, dict[str, Mean]
     return tables
 
 
-def _by_kind(references: Sequence[tuple[Case, Figures]]) -> dict[str, dict[str, Mean]]:
+def _by_kind(references: Sequence[tuple[Case, Figures]]) -> dict[str, dict[str, Estimate]]:
     """Means for grey pictures and for those in colours, and for every part of a data set that has several."""
     tables = {}
     for name, wanted in (("colours", False), ("grey", True)):
