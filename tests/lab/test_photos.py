@@ -23,13 +23,13 @@ from facepipe.geometry.head_fit import FittedHead
 from facepipe.geometry.morphable import SOURCE_PX
 from facepipe.lab.faces.factory import Face, render, sample, vertices_px
 from facepipe.lab.faces.seeds import synthesis_seed
-from facepipe.lab.photos import photo_set
 from facepipe.lab.photos.annotate import AnnotationJob, name_in_set, person_of
 from facepipe.lab.photos.annotation import annotate, picture_crop, skin_tone
 from facepipe.lab.photos.mesh_fit import fit_mesh, load_correspondence
-from facepipe.lab.photos.photo_set import Photograph, PhotoSet
 from facepipe.lab.photos.profile import LARGEST_YAW_DEG, draw_turn, turned
+from facepipe.lab.vrn import photo_examples
 from facepipe.lab.vrn.examples import Recipe, make_block
+from facepipe.lab.vrn.photo_examples import Photograph, PhotoSet
 
 PHOTO_PX = 256
 
@@ -230,8 +230,8 @@ def test_views_of_a_photograph_keep_image_and_mesh_together(
     made: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A dot painted on the nose is found at the mesh's nose, however the photograph is cut and moved."""
-    monkeypatch.setattr(photo_set, "rephotograph", lambda image, rng: image)
-    monkeypatch.setattr(photo_set, "harden", lambda image, rng: image)
+    monkeypatch.setattr(photo_examples, "rephotograph", lambda image, rng: image)
+    monkeypatch.setattr(photo_examples, "harden", lambda image, rng: image)
     opened = open_dataset(made)
     photo = opened.load(opened.refs()[0])
     tip = int(load_head().model.landmarks[30])
@@ -260,7 +260,7 @@ def test_blocks_mix_photographs_and_drawn_faces(made: Path, monkeypatch: pytest.
         at, "split", [["training" if split else None for split in rows["split"].to_pylist()]]
     )
     pq.write_table(training, made / INDEX_FILE)
-    photo_set._opened.cache_clear()
+    photo_examples._opened.cache_clear()
     recipe = Recipe(3, VolumeGeometry(), 64, faces=4, views=2, photos=PhotoSet(str(made)), photo_share=0.5)
     assert recipe.photographs == 2
     block, again = make_block(recipe, 1), make_block(recipe, 1)

@@ -27,10 +27,10 @@ from facepipe.geometry.head import load_head
 from facepipe.geometry.voxelise import voxelise
 from facepipe.lab.faces.factory import render, sample, vertices_px
 from facepipe.lab.faces.seeds import face_seed
-from facepipe.lab.photos.photo_set import PhotoSet
 from facepipe.lab.training.signals import SIGNALS
 from facepipe.lab.vrn.augment import draw_similarity, lower, rephotograph
 from facepipe.lab.vrn.photo_augment import harden, laugh, wear
+from facepipe.lab.vrn.photo_examples import PhotoSet
 from facepipe.lab.vrn.proportions import reshape
 
 FACES_PER_SEED = 2**20

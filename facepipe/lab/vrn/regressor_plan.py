@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Literal
 
 from facepipe.core.errors import UsageError
-from facepipe.lab.photos.photo_set import PhotoSet
 from facepipe.lab.training.plan import Plan
 from facepipe.lab.training.preflight import check_init
 from facepipe.lab.vrn.examples import Recipe
+from facepipe.lab.vrn.photo_examples import PhotoSet
 from facepipe.models.vrn.architectures import TrainableArchitecture, trainable
 from facepipe.models.vrn.regressors import open_regressor
 from facepipe.models.weights import WeightsFile
