@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -26,7 +27,7 @@ from facepipe.lab.faces.seeds import synthesis_seed
 from facepipe.lab.photos.annotate import AnnotationJob, name_in_set, person_of
 from facepipe.lab.photos.annotation import annotate, picture_crop, skin_tone
 from facepipe.lab.photos.mesh_fit import fit_mesh, load_correspondence
-from facepipe.lab.photos.profile import LARGEST_YAW_DEG, draw_turn, turned
+from facepipe.lab.photos.profile import LARGEST_YAW_DEG, draw_turn, leaves_picture, turned
 from facepipe.lab.vrn import photo_examples
 from facepipe.lab.vrn.examples import Recipe, make_block
 from facepipe.lab.vrn.photo_examples import Photograph, PhotoSet
@@ -150,6 +151,13 @@ def test_turning_by_nothing_changes_nothing(faces: list[Face]) -> None:
     view, after = turned(picture, _posed(faces[0]), 0.0)
     assert np.abs(view.astype(int) - picture).mean() < 2
     assert np.allclose(after.pose.parameters(), faces[0].pose.parameters(), atol=1e-6)
+
+
+def test_views_whose_head_left_the_picture_are_known(faces: list[Face]) -> None:
+    head = _posed(faces[0])
+    x, y, z = head.pose.translation_px
+    beyond = replace(head, pose=replace(head.pose, translation_px=(x + 300, y, z)))
+    assert not leaves_picture(head) and leaves_picture(beyond)
 
 
 def test_a_head_turned_enough_is_not_turned_further() -> None:

@@ -39,7 +39,7 @@ from facepipe.datasets.synthetic_marker import Marker, parse_marker
 from facepipe.geometry.head import HEAD_NAME
 from facepipe.geometry.morphable import SOURCE_PX
 from facepipe.lab.photos.annotation import Annotated, annotate, annotated_fields, person_number
-from facepipe.lab.photos.profile import draw_turn, turned
+from facepipe.lab.photos.profile import draw_turn, leaves_picture, turned
 from facepipe.pipeline.cluster import connect, open_cluster
 from facepipe.pipeline.executor import Engine
 from facepipe.pipeline.job import Reasons, UnitReport, environment_trouble
@@ -185,6 +185,8 @@ class AnnotationJob:
             if turn is None:
                 break
             image, head = turned(face.image, face.head, turn)
+            if leaves_picture(head):
+                continue
             folder, _, stem = name.partition("/")
             view = replace(face, image=image, head=head)
             rows.append(self._write(f"{folder}{TURNED_SUFFIX}/{stem}_{number + 1}", ref, view, person, turn))

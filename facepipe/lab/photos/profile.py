@@ -18,6 +18,8 @@ import numba
 import numpy as np
 from numpy.typing import NDArray
 
+from facepipe.core.errors import SampleError
+from facepipe.datasets.parameters import check_landmarks
 from facepipe.geometry.head import load_head
 from facepipe.geometry.head_fit import FittedHead
 from facepipe.geometry.morphable import SOURCE_PX, Pose
@@ -71,6 +73,16 @@ def turned(
     at = corners[:, 1], corners[:, 0]
     points = _move(corners, depth[at], away[at], head.pose, pose)
     return _draw(image, points, triangles, corners), replace(head, pose=pose)
+
+
+def leaves_picture(head: FittedHead) -> bool:
+    """Whether a turned head lies so far outside the picture that no reader would take it for its face."""
+    points = head.pose.apply(head.vertices_mm[load_head().model.landmarks], SOURCE_PX).astype(np.float32)
+    try:
+        check_landmarks(points, SOURCE_PX, SOURCE_PX, "")
+    except SampleError:
+        return True
+    return False
 
 
 def _turned_pose(pose: Pose, turn_rad: float) -> Pose:
