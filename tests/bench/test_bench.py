@@ -28,7 +28,7 @@ from facepipe.geometry.volume import front_depth
 from facepipe.imaging.degrade import degrade
 from facepipe.metrics.image import psnr_db, ssim
 from facepipe.models.superres.methods import get_method
-from facepipe.models.superres.standin import import_spandrel
+from facepipe.models.superres.spandrel_import import import_spandrel
 from facepipe.models.vrn.regressors import get_regressor
 
 COMMAND = [sys.executable, "-m", "facepipe"]

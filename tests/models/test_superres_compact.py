@@ -20,7 +20,7 @@ from facepipe.models.superres.build import build_resolver
 from facepipe.models.superres.compact import Compact, start_as_bilinear
 from facepipe.models.superres.interpolate import Interpolator
 from facepipe.models.superres.methods import open_network
-from facepipe.models.superres.standin import import_spandrel
+from facepipe.models.superres.spandrel_import import import_spandrel
 from facepipe.models.weights import WeightsFile, WeightsInfo, save_weights
 
 ARGUMENTS = {"scale": 4, "features": 8, "convolutions": 2}

@@ -5,7 +5,6 @@ from __future__ import annotations
 import importlib
 import os
 import pickle
-import sys
 from pathlib import Path
 
 import cv2
@@ -19,7 +18,7 @@ from safetensors.torch import save_file
 from facepipe.cli.models import import_weights, models
 from facepipe.core.errors import UsageError, WeightsError
 from facepipe.models.superres.methods import get_method, resolve_methods
-from facepipe.models.superres.standin import _stand_in, import_spandrel
+from facepipe.models.superres.spandrel_import import import_spandrel
 from facepipe.models.weights import load_tensors
 
 
@@ -125,17 +124,17 @@ def test_a_payload_does_not_run(tmp_path: Path) -> None:
     assert not (tmp_path / "proof").exists()
 
 
-def test_the_stand_in_for_torchvision_is_gone_after_the_import_and_refuses_to_be_used() -> None:
-    before = sys.modules.get("torchvision")
-    with _stand_in():
-        functional = importlib.import_module("torchvision.transforms.functional")
-        image = torch.full((1, 3, 2, 2), 0.75)
-        assert (functional.normalize(image, [0.5] * 3, [0.25] * 3) == 1).all()
-        with pytest.raises(WeightsError, match=r"needs torchvision\.transforms\.functional\.rotate"):
-            functional.rotate(image, 90)
-        with pytest.raises(WeightsError, match="InterpolationMode"):
-            functional.InterpolationMode.BILINEAR  # noqa: B018
-    assert sys.modules.get("torchvision") is before
+def test_torchvision_is_the_real_one_and_refuses_operators_that_did_not_load() -> None:
+    functional = importlib.import_module("torchvision.transforms.functional")
+    image = torch.full((1, 3, 2, 2), 0.75)
+    assert (functional.normalize(image, [0.5] * 3, [0.25] * 3) == 1).all()
+    boxes = torch.tensor([[0.0, 0, 2, 2], [0, 0, 2, 2]])
+    suppress = importlib.import_module("torchvision.ops").nms
+    if importlib.import_module("torchvision.extension")._has_ops():
+        assert suppress(boxes, torch.tensor([0.5, 0.9]), 0.5).tolist() == [1]
+    else:
+        with pytest.raises(RuntimeError, match="Couldn't load custom C\\+\\+ ops"):
+            suppress(boxes, torch.tensor([0.5, 0.9]), 0.5)
 
 
 def test_a_face_restorer_sees_the_size_it_was_made_for(

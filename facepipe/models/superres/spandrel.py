@@ -30,7 +30,7 @@ from facepipe.models.inference import open_device, run_batched
 from facepipe.models.superres.architectures import FOREIGN
 from facepipe.models.superres.base import SuperResolver
 from facepipe.models.superres.networks import FOREIGN_REVISION, foreign_fits
-from facepipe.models.superres.standin import import_spandrel
+from facepipe.models.superres.spandrel_import import import_spandrel
 from facepipe.models.weights import (
     Tensors,
     WeightsInfo,
