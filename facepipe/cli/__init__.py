@@ -63,7 +63,7 @@ def facepipe(debug: bool) -> None:
         level=logging.DEBUG if debug else logging.INFO, format="%(message)s", stream=sys.stderr, force=True
     )
     if not debug:
-        for noisy in ("asyncio", "numba", "matplotlib"):
+        for noisy in ("asyncio", "numba"):
             logging.getLogger(noisy).setLevel(logging.CRITICAL)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import io
 
-import matplotlib
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
@@ -44,8 +44,9 @@ def turbo_gradient() -> str:
 
 def _turbo_palette() -> NDArray[np.uint8]:
     """256 RGB colours: the first stands for 'nothing', the others run from far to near."""
-    levels = matplotlib.colormaps["turbo"](np.linspace(0, 1, 255))[:, :3]
-    return np.concatenate([np.zeros((1, 3), np.uint8), np.rint(255 * levels).astype(np.uint8)])
+    levels = np.rint(np.linspace(0, 255, 255)).astype(np.uint8)[:, None]
+    colours = cv2.cvtColor(cv2.applyColorMap(levels, cv2.COLORMAP_TURBO), cv2.COLOR_BGR2RGB)[:, 0]
+    return np.concatenate([np.zeros((1, 3), np.uint8), colours])
 
 
 def _uri(kind: str, data: io.BytesIO) -> str:

@@ -24,7 +24,6 @@ FREE_PHOTOGRAPHS = {
     "skimage/data/chelsea.png": "CC0, Stefan van der Walt",
     "skimage/data/coffee.png": "CC0, Rachel Michetti",
     "skimage/data/rocket.jpg": "public domain, SpaceX",
-    "matplotlib/mpl-data/sample_data/grace_hopper.jpg": "public domain, US Navy",
 }
 """Photographs inside packages that facepipe depends on, and their licences."""
 
