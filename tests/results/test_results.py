@@ -201,19 +201,38 @@ class TestQuery:
         assert "\n" not in str(caught.value) and caught.value.exit_status == 2
 
     @pytest.mark.parametrize(
-        "sql",
+        ("sql", "columns", "rows"),
         [
-            "with x as (select 1) select * from x;",
-            "from scores",
-            "describe scores",
-            "show tables",
-            "summarize scores",
-            "explain select * from scores",
+            ("with x as (select 1) select * from x;", [0], [(1,)]),
+            (
+                "from scores",
+                ["sample_id", "method", "psnr_db"],
+                [
+                    ("a", "bicubic", 21.0),
+                    ("a", "bilinear", 20.0),
+                    ("b", "bicubic", 33.0),
+                    ("b", "bilinear", 30.0),
+                ],
+            ),
+            ("describe scores", ["column_name"], sorted((name,) for name in SCORES.names)),
+            ("show tables", [0], [("failures",), ("runs",), ("samples",), ("scores",)]),
+            (
+                "summarize select psnr_db from scores",
+                ["min", "max", "avg", "count"],
+                [("20.0", "33.0", "26.0", 4)],
+            ),
         ],
     )
-    def test_every_kind_of_question(self, tmp_path, sql):
+    def test_every_kind_of_question(self, tmp_path, sql, columns, rows):
         write_run(tmp_path / "run", TWO)
-        assert ask(tmp_path / "run", sql).rows
+        answer = ask(tmp_path / "run", sql)
+        places = [answer.columns.index(one) if isinstance(one, str) else one for one in columns]
+        assert sorted(tuple(row[place] for place in places) for row in answer.rows) == rows
+
+    def test_an_explained_question_is_not_asked(self, tmp_path):
+        write_run(tmp_path / "run", TWO)
+        plan = str(ask(tmp_path / "run", "explain select * from scores where psnr_db > 25").rows)
+        assert "psnr_db>25" in plan.replace(" ", "") and "33.0" not in plan
 
     def test_pivot(self, tmp_path):
         write_run(tmp_path / "run", TWO)
