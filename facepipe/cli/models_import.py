@@ -13,8 +13,8 @@ import numpy as np
 
 from facepipe.cli.describe_weights import check_description, read_description
 from facepipe.core.errors import UsageError, WeightsError, printable
-from facepipe.models.superres.architectures import FOREIGN
-from facepipe.models.superres.detect_architecture import recognise_superres
+from facepipe.models.superres.architectures import SPANDREL
+from facepipe.models.superres.detect_architecture import detect_superres
 from facepipe.models.superres.methods import known_methods
 from facepipe.models.vrn.regressors import check_architecture, known_regressors, parse_geometry
 from facepipe.models.weights import (
@@ -74,7 +74,7 @@ def import_weights(
         raise UsageError(f"{file}: no such file; the path of a checkpoint is expected")
     target = (out or imported_folder()) / f"{check_name(name)}.safetensors"
     _check_free(name, target, overwrite=overwrite, own_folder=out is None)
-    tensors, info = _recognised(file)
+    tensors, info = _detected(file)
     if kind not in (None, info.kind):
         raise WeightsError(f"{file}: a {info.kind} of architecture {info.architecture}, not a {kind}")
     for key, tensor in tensors.items():
@@ -166,10 +166,10 @@ def _check_fit(tensors: Tensors, info: WeightsInfo, name: str) -> None:
 
         check_architecture(info.architecture, name)
         networks.check_fit(tensors, info.architecture, info.arguments, name)
-    elif info.architecture == FOREIGN:
-        from facepipe.models.superres.spandrel import recognise_foreign
+    elif info.architecture == SPANDREL:
+        from facepipe.models.superres.spandrel import detect_spandrel
 
-        if recognise_foreign(tensors, name) is None:
+        if detect_spandrel(tensors, name) is None:
             raise WeightsError(f"{name}: spandrel knows no architecture with these tensors")
     else:
         from facepipe.models.superres.build import check_fit
@@ -197,17 +197,17 @@ def _check_free(name: str, target: Path, *, overwrite: bool, own_folder: bool) -
         raise UsageError(f"--as {name}: facepipe itself uses this name; use another one")
 
 
-def _recognised(file: Path) -> tuple[Tensors, WeightsInfo]:
+def _detected(file: Path) -> tuple[Tensors, WeightsInfo]:
     if is_weights(file):
         return load_tensors(file), open_weights(file).info
     if is_torch7(file):
-        from facepipe.models.vrn.torch7 import recognise_torch7
+        from facepipe.models.vrn.torch7 import detect_torch7
 
-        return recognise_torch7(read_torch7(file), str(file))
+        return detect_torch7(read_torch7(file), str(file))
     # These compare with networks, which torch builds.
-    from facepipe.models.superres.spandrel import recognise_foreign
-    from facepipe.models.vrn.detect_architecture import recognise_regressor
-    from facepipe.models.vrn.study_2019 import recognise_study
+    from facepipe.models.superres.spandrel import detect_spandrel
+    from facepipe.models.vrn.detect_architecture import detect_regressor
+    from facepipe.models.vrn.study_2019 import detect_study
 
-    own = (recognise_superres, recognise_study, recognise_regressor)
-    return find_network(file, own, (recognise_foreign,))
+    own = (detect_superres, detect_study, detect_regressor)
+    return find_network(file, own, (detect_spandrel,))

@@ -14,7 +14,7 @@ from facepipe.cli.models_import import import_weights
 from facepipe.cli.weights_names import named_weights
 from facepipe.core.errors import UsageError, WeightsError
 from facepipe.models.superres.methods import get_method
-from facepipe.models.vrn.detect_architecture import recognise_regressor
+from facepipe.models.vrn.detect_architecture import detect_regressor
 from facepipe.models.vrn.hourglass import HourglassNetwork
 from facepipe.models.weights import (
     check_name,
@@ -63,7 +63,7 @@ def test_an_hourglass_that_was_trained_in_parallel_is_recognised(tmp_path: Path)
     network = HourglassNetwork(channels=8, stages=1, depth=2, slices=5)
     state = torch.nn.DataParallel(network).state_dict()
     assert all(key.startswith("module.") for key in state)
-    tensors, _ = find_network(save(state, tmp_path / "a.pth"), [recognise_regressor])
+    tensors, _ = find_network(save(state, tmp_path / "a.pth"), [detect_regressor])
     assert tensors.keys() == network.state_dict().keys()
 
 

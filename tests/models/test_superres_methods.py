@@ -39,7 +39,7 @@ def method(request: pytest.FixtureRequest, tmp_path: Path) -> Method:
     elif request.param == "spandrel":
         if importlib.util.find_spec("spandrel") is None:
             pytest.skip("the extra 'spandrel' is not installed")
-        return get_method(f"file:{save(compact(4), tmp_path / 'foreign.pth')}")
+        return get_method(f"file:{save(compact(4), tmp_path / 'theirs.pth')}")
     return get_method(request.param)
 
 
@@ -151,7 +151,7 @@ def test_paths_of_files_become_absolute(tmp_path: Path, monkeypatch: pytest.Monk
         resolve_methods(["file:nowhere.pth"], [64])
 
 
-def test_damaged_and_foreign_weights_are_refused_when_built(tmp_path: Path) -> None:
+def test_damaged_and_unknown_weights_are_refused_when_built(tmp_path: Path) -> None:
     file = import_weights(save(espcn(2).state_dict(), tmp_path / "a.pth"), "mine")
     wrong = replace(file.info, arguments={"scale": 4}, scale=4)
     save_weights(file.path, load_tensors(file.path), wrong)

@@ -20,7 +20,7 @@ from facepipe.core.errors import UsageError, WeightsError
 from facepipe.models.vrn.image_norm import ImageNorm2d, use_image_statistics
 from facepipe.models.vrn.networks import build_network
 from facepipe.models.vrn.regressors import get_regressor
-from facepipe.models.vrn.torch7 import recognise_torch7
+from facepipe.models.vrn.torch7 import detect_torch7
 from facepipe.models.weights import TorchObject, load_tensors, read_torch7
 
 IMAGES = np.random.default_rng(0).integers(0, 256, (2, 128, 128, 3)).astype(np.uint8)
@@ -294,7 +294,7 @@ def test_every_kind_of_damage_to_a_whole_network(tmp_path: Path) -> None:
     for changed in _mutations(path.read_bytes(), 60):
         path.write_bytes(changed)
         try:
-            tensors, _ = recognise_torch7(read_torch7(path), "a.t7")
+            tensors, _ = detect_torch7(read_torch7(path), "a.t7")
         except WeightsError:
             continue
         accepted += 1

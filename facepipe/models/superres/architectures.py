@@ -39,7 +39,7 @@ ARCHITECTURES = (
 )
 
 
-FOREIGN = "spandrel"
+SPANDREL = "spandrel"
 """What weights files call every network that spandrel builds, not facepipe; trained elsewhere."""
 
 

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from facepipe.core.errors import WeightsError
 from facepipe.core.names import unknown
 from facepipe.models.superres import compact, espcn
-from facepipe.models.superres.architectures import FOREIGN
+from facepipe.models.superres.architectures import SPANDREL
 from facepipe.models.superres.base import SuperResolver
 from facepipe.models.superres.resolver import build_network
 from facepipe.models.weights import Tensors, WeightsFile, WeightsInfo, check_shapes
@@ -61,10 +61,10 @@ def build_resolver(file: WeightsFile, device: str) -> SuperResolver:
             installed.
         UsageError: the architecture is unknown, or the device does not exist.
     """
-    if file.info.architecture == FOREIGN:
-        from facepipe.models.superres.spandrel import ForeignResolver
+    if file.info.architecture == SPANDREL:
+        from facepipe.models.superres.spandrel import SpandrelResolver
 
-        return ForeignResolver(file.path, bool(file.info.arguments.get("restores_faces")), device)
+        return SpandrelResolver(file.path, bool(file.info.arguments.get("restores_faces")), device)
     return get_builder(file.info.architecture).resolver(file, device)
 
 

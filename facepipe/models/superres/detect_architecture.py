@@ -26,11 +26,11 @@ _ESPCN_SHAPES = {
 }
 _COMPACT_KEY = re.compile(r"body\.(\d{1,4})\.(weight|bias)")
 
-Recognised = tuple[dict[str, NDArray[Any]], WeightsInfo]
+Detected = tuple[dict[str, NDArray[Any]], WeightsInfo]
 
 
-def recognise_superres(tensors: Tensors, name: str) -> Recognised | None:
-    """Recognise an ESPCN or a Compact.
+def detect_superres(tensors: Tensors, name: str) -> Detected | None:
+    """Tell whether tensors are those of an ESPCN or a Compact.
 
     Returns:
         The tensors under the network's own names and their description; None if it is another network.
@@ -41,7 +41,7 @@ def recognise_superres(tensors: Tensors, name: str) -> Recognised | None:
     return _espcn(dict(tensors), name) or _compact(dict(tensors), name)
 
 
-def _espcn(tensors: dict[str, NDArray[Any]], name: str) -> Recognised | None:
+def _espcn(tensors: dict[str, NDArray[Any]], name: str) -> Detected | None:
     """An ESPCN; its scale is the root of the last layer's channels."""
     if set(tensors) != {*_ESPCN_SHAPES, "conv4.weight", "conv4.bias"}:
         return None
@@ -57,7 +57,7 @@ def _espcn(tensors: dict[str, NDArray[Any]], name: str) -> Recognised | None:
     return tensors, _described(name, "espcn", {"scale": scale, "quantise": "truncate"})
 
 
-def _compact(tensors: dict[str, NDArray[Any]], name: str) -> Recognised | None:
+def _compact(tensors: dict[str, NDArray[Any]], name: str) -> Detected | None:
     """A Compact on RGB whose scale leads from a whole size to that of the network.
 
     Layers 0, 2, 4, ... are convolutions, those between them PReLU; the last one has 3 r^2 channels.

@@ -10,17 +10,17 @@ from pathlib import Path
 
 from facepipe.core.conventions import NETWORK_PX
 from facepipe.core.errors import UsageError, WeightsError
-from facepipe.models.superres.architectures import ARCHITECTURES, FOREIGN
+from facepipe.models.superres.architectures import ARCHITECTURES, SPANDREL
 from facepipe.models.superres.base import Method, SuperResolver
 from facepipe.models.weights import WeightsFile, is_weights, open_weights
 
 # Raised when the way from weights to images changes, so that old runs are not mixed with new ones.
 _REVISION = 1
-FOREIGN_REVISION = 1
+SPANDREL_REVISION = 1
 """The same for networks that spandrel builds, imported ones and files."""
 
 
-def foreign_fits(low_px: int) -> bool:
+def spandrel_fits(low_px: int) -> bool:
     """Whether a network of spandrel's fits: it does at any size below that of the network."""
     return 1 <= low_px < NETWORK_PX
 
@@ -40,7 +40,7 @@ class WeightsMethod:
     def __post_init__(self) -> None:
         """Refuse weights that no code here can run."""
         info = self.file.info
-        known = [*(architecture.name for architecture in ARCHITECTURES), FOREIGN]
+        known = [*(architecture.name for architecture in ARCHITECTURES), SPANDREL]
         if info.kind != "superres" or info.architecture not in known or info.scale is None:
             raise WeightsError(
                 f"{self.file.path}: kind {info.kind!r}, architecture {info.architecture!r}, scale "
@@ -49,19 +49,19 @@ class WeightsMethod:
 
     def fits(self, low_px: int) -> bool:
         """Only the size that its scale brings to network size; one of spandrel's any size below that."""
-        return foreign_fits(low_px) if self._foreign else self.fits_exactly(low_px)
+        return spandrel_fits(low_px) if self._by_spandrel else self.fits_exactly(low_px)
 
     def fits_exactly(self, low_px: int) -> bool:
         """Whether one run brings the size to network size."""
         return low_px * (self.file.info.scale or 0) == NETWORK_PX
 
     @property
-    def _foreign(self) -> bool:
-        return self.file.info.architecture == FOREIGN
+    def _by_spandrel(self) -> bool:
+        return self.file.info.architecture == SPANDREL
 
     def fingerprint(self, low_px: int) -> str:  # noqa: ARG002
         """A digest of the weights and the way they are used."""
-        revision = FOREIGN_REVISION if self._foreign else _REVISION
+        revision = SPANDREL_REVISION if self._by_spandrel else _REVISION
         parts = [self.file.info.architecture, revision, self.file.identity]
         return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
 
@@ -73,7 +73,7 @@ class WeightsMethod:
                 not installed.
             UsageError: it does not fit the size, or the device does not exist.
         """
-        if self._foreign and not self.fits(low_px):
+        if self._by_spandrel and not self.fits(low_px):
             raise UsageError(
                 f"method {self.name!r} enlarges to {NETWORK_PX} px, and {low_px} px is not below it"
             )
@@ -150,7 +150,7 @@ class FilePathMethod:
             raise UsageError(f"method {self.name!r}: {self.path} is no file")
 
     def fits(self, low_px: int) -> bool:
-        """Own weights fit the size of their scale, foreign ones every size that they can enlarge."""
+        """Own weights fit the size of their scale, those of spandrel every size that they can enlarge."""
         return self._opened().fits(low_px)
 
     def fingerprint(self, low_px: int) -> str:
@@ -169,6 +169,6 @@ class FilePathMethod:
     def _opened(self) -> Method:
         if is_weights(self.path):
             return WeightsMethod(self.name, open_weights(self.path))
-        from facepipe.models.superres.spandrel import open_foreign
+        from facepipe.models.superres.spandrel import open_spandrel_file
 
-        return open_foreign(self.name, self.path)
+        return open_spandrel_file(self.name, self.path)

@@ -27,9 +27,9 @@ from numpy.typing import NDArray
 from facepipe.core.conventions import NETWORK_PX
 from facepipe.core.errors import UsageError, WeightsError
 from facepipe.models.inference import open_device, run_batched
-from facepipe.models.superres.architectures import FOREIGN
+from facepipe.models.superres.architectures import SPANDREL
 from facepipe.models.superres.base import SuperResolver
-from facepipe.models.superres.networks import FOREIGN_REVISION, foreign_fits
+from facepipe.models.superres.networks import SPANDREL_REVISION, spandrel_fits
 from facepipe.models.superres.spandrel_import import import_spandrel
 from facepipe.models.weights import (
     Tensors,
@@ -43,7 +43,7 @@ FACE_RESTORER_PX = 512
 
 
 @dataclass(frozen=True)
-class ForeignNetwork:
+class SpandrelNetwork:
     """A weights file and what spandrel found in it, as a method.
 
     Attributes:
@@ -64,12 +64,12 @@ class ForeignNetwork:
 
     def fingerprint(self, low_px: int) -> str:  # noqa: ARG002
         """A digest of the weights and the way they are used."""
-        parts = [self.architecture, FOREIGN_REVISION, self.sha256]
+        parts = [self.architecture, SPANDREL_REVISION, self.sha256]
         return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
 
     def fits(self, low_px: int) -> bool:
         """Any size below that of the network."""
-        return foreign_fits(low_px)
+        return spandrel_fits(low_px)
 
     def build(self, low_px: int, device: str = "cpu") -> SuperResolver:
         """Return the loaded network, the same object for the same file and device in one process.
@@ -84,11 +84,11 @@ class ForeignNetwork:
 
 
 @functools.lru_cache(maxsize=4)
-def _built(network: ForeignNetwork, device: str) -> SuperResolver:
-    return ForeignResolver(network.path, network.restores_faces, device)
+def _built(network: SpandrelNetwork, device: str) -> SuperResolver:
+    return SpandrelResolver(network.path, network.restores_faces, device)
 
 
-def open_foreign(name: str, path: Path) -> ForeignNetwork:
+def open_spandrel_file(name: str, path: Path) -> SpandrelNetwork:
     """Find out what a weights file is.
 
     Args:
@@ -107,17 +107,17 @@ def open_foreign(name: str, path: Path) -> ForeignNetwork:
 
 
 @functools.lru_cache(maxsize=16)
-def _opened(name: str, path: Path, size: int, mtime_ns: int) -> ForeignNetwork:  # noqa: ARG001
+def _opened(name: str, path: Path, size: int, mtime_ns: int) -> SpandrelNetwork:  # noqa: ARG001
     descriptor = find_network(path, [_load])
     with path.open("rb") as stream:
         digest = hashlib.file_digest(stream, "sha256").hexdigest()
-    return ForeignNetwork(
+    return SpandrelNetwork(
         name, path, digest, descriptor.architecture.name, descriptor.scale, _restores_faces(descriptor)
     )
 
 
-def recognise_foreign(tensors: Tensors, name: str) -> tuple[dict[str, NDArray[Any]], WeightsInfo] | None:
-    """Recognise whatever spandrel does.
+def detect_spandrel(tensors: Tensors, name: str) -> tuple[dict[str, NDArray[Any]], WeightsInfo] | None:
+    """Tell from tensors which of the architectures that spandrel knows they belong to.
 
     Args:
         tensors: by name.
@@ -136,7 +136,7 @@ def recognise_foreign(tensors: Tensors, name: str) -> tuple[dict[str, NDArray[An
     info = WeightsInfo(
         name=name,
         kind="superres",
-        architecture=FOREIGN,
+        architecture=SPANDREL,
         arguments={
             "network": descriptor.architecture.name,
             "restores_faces": _restores_faces(descriptor),
@@ -173,7 +173,7 @@ def _load(tensors: Tensors, name: str) -> Any:
     return descriptor.float().eval()
 
 
-class ForeignResolver:
+class SpandrelResolver:
     """A loaded network of spandrel.
 
     Args:
@@ -195,9 +195,9 @@ class ForeignResolver:
             raise WeightsError(f"{path}: spandrel knows no architecture with these tensors")
         self._descriptor = found.to(self._device)
 
-    def __reduce__(self) -> tuple[type[ForeignResolver], tuple[Path, bool, str]]:
+    def __reduce__(self) -> tuple[type[SpandrelResolver], tuple[Path, bool, str]]:
         """Pickle as the file to load: processes load their own weights."""
-        return ForeignResolver, self._arguments
+        return SpandrelResolver, self._arguments
 
     def __call__(self, lowres: NDArray[np.uint8]) -> NDArray[np.uint8]:
         """Restore uint8 RGB (N, h, h, 3) to uint8 RGB (N, 128, 128, 3)."""

@@ -30,8 +30,8 @@ _ABBREVIATED = (
 )
 
 
-def recognise_regressor(tensors: Tensors, name: str) -> tuple[dict, WeightsInfo] | None:
-    """Recognise an hourglass network, under its own names or the abbreviated ones.
+def detect_regressor(tensors: Tensors, name: str) -> tuple[dict, WeightsInfo] | None:
+    """Tell whether tensors are those of an hourglass network, under its own names or the abbreviated ones.
 
     A bare state dictionary does not say where its volumes lie: as those of `facepipe train vrn`, is assumed.
 

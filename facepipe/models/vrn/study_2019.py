@@ -45,8 +45,8 @@ LANDMARK_MAPS = 68
 _LANDMARK_BRANCH = ("res_lands.", "lands_conv.0.", "lands_lin.")
 
 
-def recognise_study(tensors: Tensors, name: str) -> tuple[dict, WeightsInfo] | None:
-    """Recognise the study's network by its names.
+def detect_study(tensors: Tensors, name: str) -> tuple[dict, WeightsInfo] | None:
+    """Tell by the names of tensors whether they are the study's network.
 
     The branch for landmark maps and what the last stage would hand on have no part in the volume: they are
     left out if they are what they should be.

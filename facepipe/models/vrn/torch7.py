@@ -30,7 +30,7 @@ _MAX_LEVELS = 8
 _BLOCKS = 3
 
 
-def recognise_torch7(root: Any, name: str) -> tuple[dict[str, NDArray[np.float32]], WeightsInfo]:
+def detect_torch7(root: Any, name: str) -> tuple[dict[str, NDArray[np.float32]], WeightsInfo]:
     """Take the unguided VRN out of what a Torch7 file holds.
 
     Args:
