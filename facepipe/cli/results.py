@@ -30,20 +30,20 @@ _PATH = click.Path(path_type=Path)
 @click.option("--all-faces", is_flag=True, help="Every face of a photo: <name>-face1, -face2, ...")
 @click.pass_context
 def reconstruct(
-    context: click.Context, /, photos: tuple[Path, ...], out: Path, formats: str, **wishes: Any
+    context: click.Context, /, photos: tuple[Path, ...], out: Path, formats: str, **options: Any
 ) -> None:
     """Turn photos into coloured meshes: <name>.glb and <name>_preview.png in --out.
 
     With --crop full the face should fill most of the picture, which is padded to a square. A photo that
     cannot be used is named and the others go on; the exit status is then 1.
     """
-    from facepipe.reconstruct.photos import Wish, reconstruct_photos
+    from facepipe.reconstruct.photos import ReconstructOptions, reconstruct_photos
 
     wanted = tuple(dict.fromkeys(name.strip().lower() for name in formats.split(",") if name.strip()))
     if not wanted:
         raise click.UsageError("--format: name at least one of glb, ply, obj, stl")
     failed = 0
-    for outcome in reconstruct_photos(photos, out, Wish(wanted, **wishes)):
+    for outcome in reconstruct_photos(photos, out, ReconstructOptions(wanted, **options)):
         if outcome.error is None:
             note = f" ({outcome.note})" if outcome.note else ""
             click.echo(f"{outcome.photo}: {', '.join(str(path) for path in outcome.files)}{note}")

@@ -46,7 +46,7 @@ class Outcome:
 
 
 @dataclass(frozen=True)
-class Wish:
+class ReconstructOptions:
     """How photos are to be reconstructed.
 
     Attributes:
@@ -62,10 +62,12 @@ class Wish:
     all_faces: bool = False
 
 
-DEFAULT_WISH = Wish()
+DEFAULT_OPTIONS = ReconstructOptions()
 
 
-def reconstruct_photos(photos: Sequence[Path], out: Path, wish: Wish = DEFAULT_WISH) -> Iterator[Outcome]:
+def reconstruct_photos(
+    photos: Sequence[Path], out: Path, options: ReconstructOptions = DEFAULT_OPTIONS
+) -> Iterator[Outcome]:
     """Reconstruct photos one by one into `<stem>.<format>` and `<stem>_preview.png`.
 
     With all faces wanted, they are called `<stem>-face1` and so on, from left to right. Photos of the same
@@ -73,27 +75,27 @@ def reconstruct_photos(photos: Sequence[Path], out: Path, wish: Wish = DEFAULT_W
     the others.
 
     Raises:
-        UsageError: a format, regressor or method is unknown, the wishes contradict each other, what finds
+        UsageError: a format, regressor or method is unknown, the options contradict each other, what finds
             faces is not installed, there is none of the photos, or `out` is a file; nothing was written.
         EnvironmentTroubleError: a file cannot be written.
     """
-    for file_format in wish.formats:
+    for file_format in options.formats:
         if file_format not in FORMATS:
             raise unknown("mesh format", file_format, FORMATS)
-    mesh_regressor(wish.regressor)
-    get_method(wish.method)
-    if wish.all_faces and wish.crop == "full":
+    mesh_regressor(options.regressor)
+    get_method(options.method)
+    if options.all_faces and options.crop == "full":
         raise UsageError("--all-faces with --crop full: the whole picture is one face; choose one of them")
-    if wish.crop != "full":
+    if options.crop != "full":
         open_detector()
     if not any(photo.exists() for photo in photos):
         raise UsageError(f"no such file: {', '.join(str(photo) for photo in photos)}")
     if out.exists() and not out.is_dir():
         raise UsageError(f"--out {out}: is a file, a folder is needed")
-    return _outcomes(photos, out, wish)
+    return _outcomes(photos, out, options)
 
 
-def _outcomes(photos: Sequence[Path], out: Path, wish: Wish) -> Iterator[Outcome]:
+def _outcomes(photos: Sequence[Path], out: Path, options: ReconstructOptions) -> Iterator[Outcome]:
     names = _Names()
     for photo in photos:
         stem = names.claim(photo.stem)
@@ -103,33 +105,38 @@ def _outcomes(photos: Sequence[Path], out: Path, wish: Wish) -> Iterator[Outcome
                     "folder", f"{photo}: photos are expected, not folders; name them: {photo / '*.jpg'}"
                 )
             image, _ = read_image(photo)
-            crops = find_crops(image, wish.crop, wish.all_faces)
+            crops = find_crops(image, options.crop, options.all_faces)
         except SampleError as error:
             yield Outcome(photo, error=error)
             continue
-        if wish.all_faces and crops:
+        if options.all_faces and crops:
             stems = [names.claim(f"{stem}-face{number}") for number in range(1, len(crops) + 1)]
         else:
             stems = [stem]
         chosen: list[Crop | None] = [*crops] or [None]
         notes = [] if crops else ["no face found, the whole picture was taken"]
-        yield _reconstructed(photo, image, dict(zip(stems, chosen, strict=True)), out, wish, notes)
+        yield _reconstructed(photo, image, dict(zip(stems, chosen, strict=True)), out, options, notes)
 
 
 def _reconstructed(
-    photo: Path, image: Image8, crops: dict[str, Crop | None], out: Path, wish: Wish, notes: list[str]
+    photo: Path,
+    image: Image8,
+    crops: dict[str, Crop | None],
+    out: Path,
+    options: ReconstructOptions,
+    notes: list[str],
 ) -> Outcome:
     """Reconstruct and write the faces of a photo; one that has no volume does not stop the others."""
     files: list[Path] = []
     error = None
     for stem, crop in crops.items():
         try:
-            made = reconstruct_image(image, wish.regressor, wish.method, crop)
+            made = reconstruct_image(image, options.regressor, options.method, crop)
         except SampleError as trouble:
             error = trouble
             notes.append(f"{stem}: not used: {trouble}")
             continue
-        files += _write(made, out, stem, wish.formats)
+        files += _write(made, out, stem, options.formats)
     return Outcome(photo, files, "; ".join(notes)) if files else Outcome(photo, error=error)
 
 

@@ -15,7 +15,7 @@ from facepipe.core.conventions import VOLUME_DEPTH, VolumeGeometry
 from facepipe.core.errors import UsageError
 from facepipe.datasets.catalog import open_dataset
 from facepipe.reconstruct.face import reconstruct_image
-from facepipe.reconstruct.photos import Wish, reconstruct_photos
+from facepipe.reconstruct.photos import ReconstructOptions, reconstruct_photos
 
 
 @pytest.fixture(scope="module")
@@ -119,14 +119,14 @@ def test_photos_that_are_not_there_are_wrong_usage(tmp_path):
 def test_none_is_no_regressor_for_a_mesh(face, tmp_path):
     photo = save(tmp_path / "a.png", face)
     with pytest.raises(UsageError, match="unknown regressor 'vrn'.*known: ") as caught:
-        reconstruct_photos([photo], tmp_path / "out", Wish(regressor="vrn"))
+        reconstruct_photos([photo], tmp_path / "out", ReconstructOptions(regressor="vrn"))
     assert "none" not in str(caught.value)
 
 
 def test_a_file_of_weights_in_place_of_a_name_says_how_to_import_it(face, tmp_path):
     photo = save(tmp_path / "a.png", face)
     with pytest.raises(UsageError, match=r"facepipe models import weights/net\.pth --as NAME"):
-        reconstruct_photos([photo], tmp_path / "out", Wish(regressor="weights/net.pth"))
+        reconstruct_photos([photo], tmp_path / "out", ReconstructOptions(regressor="weights/net.pth"))
 
 
 def test_photos_of_one_name_do_not_overwrite_each_other(face, tmp_path):

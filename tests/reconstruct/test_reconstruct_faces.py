@@ -14,7 +14,7 @@ from facepipe.cli import facepipe
 from facepipe.core.errors import SampleError, UsageError
 from facepipe.imaging.crop import Crop
 from facepipe.reconstruct.face import find_crops
-from facepipe.reconstruct.photos import Wish, reconstruct_photos
+from facepipe.reconstruct.photos import ReconstructOptions, reconstruct_photos
 
 
 def save(path: Path, image: np.ndarray) -> Path:
@@ -77,7 +77,7 @@ def test_auto_says_when_it_takes_the_whole_picture(tmp_path):
     assert result.stdout.endswith("a_preview.png (no face found, the whole picture was taken)\n")
 
 
-def test_all_faces_of_the_full_picture_is_no_wish(two_faces, tmp_path):
+def test_all_faces_of_the_full_picture_is_refused(two_faces, tmp_path):
     photo = save(tmp_path / "a.png", two_faces)
     with pytest.raises(UsageError, match="choose one of them"):
-        reconstruct_photos([photo], tmp_path / "out", Wish(crop="full", all_faces=True))
+        reconstruct_photos([photo], tmp_path / "out", ReconstructOptions(crop="full", all_faces=True))
