@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 from skimage.measure import marching_cubes
 
-from benchmarks.material import case
+from benchmarks.inputs import case
 from benchmarks.measure import Row, compare, require
 from facepipe.geometry.mesh import encode, photo_colours
 from facepipe.geometry.volume import SURFACE_LEVEL, SurfaceMesh, surface

@@ -18,7 +18,7 @@ from tempfile import TemporaryDirectory
 
 import numpy as np
 
-from benchmarks.material import references
+from benchmarks.inputs import references
 from benchmarks.measure import Row, require
 from facepipe.models.vrn.backends import BACKENDS
 

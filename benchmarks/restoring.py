@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 
-from benchmarks.material import references
+from benchmarks.inputs import references
 from benchmarks.measure import Row, compare, require
 from facepipe.core.conventions import NETWORK_PX
 from facepipe.imaging.degrade import degrade

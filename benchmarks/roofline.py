@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from benchmarks.material import references
+from benchmarks.inputs import references
 from facepipe.core.conventions import NETWORK_PX
 from facepipe.metrics.geometry import volume_iou
 from facepipe.models.inference import load_module

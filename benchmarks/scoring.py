@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 
-from benchmarks.material import case, fine_face
+from benchmarks.inputs import case, fine_face
 from benchmarks.measure import Row, compare, require
 from facepipe.geometry.volume import surface
 from facepipe.metrics.faces import interocular_px, nme_pair

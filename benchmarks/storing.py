@@ -8,7 +8,7 @@ from tempfile import TemporaryDirectory
 import numpy as np
 import zarr
 
-from benchmarks.material import REGRESSOR, references
+from benchmarks.inputs import REGRESSOR, references
 from benchmarks.measure import Row, compare, require
 from facepipe.bench.run_store import RunStore
 from facepipe.models.vrn.regressors import get_regressor

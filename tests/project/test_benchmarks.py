@@ -8,7 +8,7 @@ from scipy.spatial.transform import Rotation
 from surfaces import bumpy
 
 from benchmarks.filling import study_loop
-from benchmarks.material import case, fine_face
+from benchmarks.inputs import case, fine_face
 from benchmarks.measure import Row, compare, require, table
 from benchmarks.meshes import our_mesh, usual_file, usual_vertices
 from benchmarks.scoring import point_to_point

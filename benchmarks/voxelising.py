@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.material import fine_face
+from benchmarks.inputs import fine_face
 from benchmarks.measure import Row, compare, require
 from facepipe.core.conventions import NETWORK_PX, VolumeGeometry
 from facepipe.core.truth import Topology
