@@ -1,4 +1,4 @@
-"""Filling a face's mesh, against the depth-map loop of the study of 2019."""
+"""Voxelising a face's mesh, against the depth-map loop of the study of 2019."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def study_loop(vertices: NDArray[np.float64]) -> NDArray[np.uint8]:
 
 
 def rows(rounds: int) -> list[Row]:
-    """Both fillings against the loop."""
+    """Both voxelisers against the loop."""
     vertices, triangles = fine_face()
     slice_px = NETWORK_PX / STUDY_PX
     # The study counts slices from the face's back.
@@ -58,7 +58,7 @@ def rows(rounds: int) -> list[Row]:
     against = "the loop of 2019"
     return [
         compare(
-            f"exact filling, {face}",
+            f"exact voxelisation, {face}",
             against,
             lambda: study_loop(vertices),
             lambda: voxelise(vertices, triangles, geometry),
@@ -67,7 +67,7 @@ def rows(rounds: int) -> list[Row]:
             check=f"no: it fills the mesh itself (IoU {exact:.3f})",
         ),
         compare(
-            f"filling as in 2019, {face}",
+            f"voxelisation as in 2019, {face}",
             against,
             lambda: study_loop(vertices),
             lambda: fill_columns(vertices, topology, geometry),

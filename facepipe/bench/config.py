@@ -13,7 +13,7 @@ from facepipe.bench.external_results import FRAMES
 from facepipe.core.config_model import validated
 from facepipe.core.conventions import NETWORK_PX
 from facepipe.core.names import unknown
-from facepipe.geometry.voxelisation import FILLINGS
+from facepipe.geometry.voxelisation import VOXELISERS
 from facepipe.imaging.degrade import DEGRADATIONS
 from facepipe.models.vrn.backends import Backend
 
@@ -140,8 +140,8 @@ class BenchConfig(BaseModel):
     @field_validator("filling")
     @classmethod
     def _known_filling(cls, value: str) -> str:
-        if value not in FILLINGS:
-            raise ValueError(str(unknown("filling", value, FILLINGS)))
+        if value not in VOXELISERS:
+            raise ValueError(str(unknown("filling", value, VOXELISERS)))
         return value
 
     @field_validator("low_px")

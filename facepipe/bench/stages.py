@@ -16,7 +16,7 @@ from facepipe.core.truth import Topology, Truth
 from facepipe.datasets.crops import crop_for
 from facepipe.datasets.dataset import Sample, SampleRef
 from facepipe.geometry.volume import front_depth
-from facepipe.geometry.voxelisation import get_filling
+from facepipe.geometry.voxelisation import get_voxeliser
 from facepipe.imaging.crop import Crop
 from facepipe.imaging.degrade import degrade, make_reference
 from facepipe.metrics.geometry import front_surface_errors, score_geometry, volume_iou
@@ -93,11 +93,11 @@ def make_truth_volume(
         truth: in reference coordinates.
         topology: its triangles.
         geometry: of the volume.
-        filling: one of `facepipe.geometry.voxelisation.FILLINGS`.
+        filling: one of `facepipe.geometry.voxelisation.VOXELISERS`.
     """
     if truth.vertices is None:
         return np.zeros(geometry.shape, np.uint8)
-    return get_filling(filling)(truth.vertices, topology, geometry)
+    return get_voxeliser(filling)(truth.vertices, topology, geometry)
 
 
 def external_volume(

@@ -24,7 +24,7 @@ from facepipe.lab.superres.superres_plan import SCALES, TrainingPlan
 from facepipe.models.superres.architectures import ARCHITECTURES, get_architecture
 
 if TYPE_CHECKING:
-    from facepipe.lab.superres.training_data import Image8, Material
+    from facepipe.lab.superres.training_data import Image8, TrainingData
     from facepipe.lab.training.trainer import Row
 
 PRECISIONS = ("auto", "bf16", "fp32")
@@ -88,7 +88,7 @@ def superres(
     method.
     """
     from facepipe.lab.superres.session import train_weights
-    from facepipe.lab.superres.training_data import load_material, read_folder
+    from facepipe.lab.superres.training_data import load_training_data, read_folder
     from facepipe.lab.training.hardware import choose_device, hardware, use_threads
     from facepipe.lab.training.preflight import check_init
     from facepipe.lab.training.trainer import Setting
@@ -114,9 +114,9 @@ def superres(
     device = choose_device(device)
     open_device(device)
     make_folder(out)
-    material = load_material(faces, photographs)
-    plan = replace(plan, material_sha256=material.sha256)
-    photos = _unseen(material, [image for folder in evaluate for image in read_folder(folder)])
+    training_data = load_training_data(faces, photographs)
+    plan = replace(plan, material_sha256=training_data.sha256)
+    photos = _unseen(training_data, [image for folder in evaluate for image in read_folder(folder)])
     sets = {f"photos not trained on ({', '.join(folder.name for folder in evaluate)})": photos}
     use_threads(threads)
     described = {
@@ -127,7 +127,7 @@ def superres(
     }
     setting = Setting(out / f"{plan.name}.checkpoint", device, report_every, checkpoint_minutes)
     with share_progress(plan.steps, plan.minutes) as tell:
-        file = train_weights(plan, material, setting, sets, initial, described, tell, _report)
+        file = train_weights(plan, training_data, setting, sets, initial, described, tell, _report)
     for data, figures in file.info.figures.items():
         if {"psnr_db", "gain_db", "gain_ssim"} <= figures.keys():
             click.echo(
@@ -137,8 +137,8 @@ def superres(
     say_files(file.path, setting.history)
 
 
-def _unseen(material: Material, photos: list[Image8]) -> list[Image8]:
-    unseen = material.unseen(photos)
+def _unseen(training_data: TrainingData, photos: list[Image8]) -> list[Image8]:
+    unseen = training_data.unseen(photos)
     if photos and not unseen:
         raise UsageError("--evaluate: all images there are trained on")
     if len(unseen) < len(photos):

@@ -20,7 +20,7 @@ _CLOSE_PX = 5
 _BLUR_PX = 5
 _BLUR_SIGMA_PX = 3.0
 
-Filling = Callable[[NDArray[np.floating], Topology, VolumeGeometry], NDArray[np.uint8]]
+Voxeliser = Callable[[NDArray[np.floating], Topology, VolumeGeometry], NDArray[np.uint8]]
 """From vertices (V, 3) in reference pixels, their topology and a geometry to uint8 (D, H, W), 0 or 255."""
 
 
@@ -60,15 +60,15 @@ def fill_columns(
     return (filled * np.uint8(255)).astype(np.uint8)
 
 
-FILLINGS: dict[str, Filling] = {"exact": fill_exactly, "columns-2019": fill_columns}
+VOXELISERS: dict[str, Voxeliser] = {"exact": fill_exactly, "columns-2019": fill_columns}
 
 
-def get_filling(name: str) -> Filling:
-    """Look a way of filling up.
+def get_voxeliser(name: str) -> Voxeliser:
+    """Look up a voxeliser by its name.
 
     Raises:
         UsageError: there is none of this name.
     """
-    if name not in FILLINGS:
-        raise unknown("filling", name, FILLINGS)
-    return FILLINGS[name]
+    if name not in VOXELISERS:
+        raise unknown("filling", name, VOXELISERS)
+    return VOXELISERS[name]

@@ -1,4 +1,4 @@
-"""Ways to fill a mesh: the exact one, and the depth-map columns of 2019 against it."""
+"""Voxelisers: the exact one, and the depth-map columns of 2019 against it."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from facepipe.core.conventions import VolumeGeometry
 from facepipe.core.errors import UsageError
 from facepipe.core.truth import Topology
 from facepipe.geometry.volume import front_depth
-from facepipe.geometry.voxelisation import FILLINGS, get_filling
+from facepipe.geometry.voxelisation import VOXELISERS, get_voxeliser
 from facepipe.metrics.geometry import volume_iou
 
 GEOMETRIES = (VolumeGeometry(), VolumeGeometry(192, 200, (0.5, 1.0, 1.0), 100.0))
@@ -34,10 +34,10 @@ def dome(height_px: float = 20.0, radius_px: float = 30.0) -> tuple[np.ndarray, 
 
 
 @pytest.mark.parametrize("geometry", GEOMETRIES, ids=lambda geometry: geometry.key)
-@pytest.mark.parametrize("name", FILLINGS)
+@pytest.mark.parametrize("name", VOXELISERS)
 def test_a_dome_is_filled_from_its_rim_to_its_skin(name: str, geometry: VolumeGeometry) -> None:
     vertices, topology = dome()
-    volume = get_filling(name)(vertices, topology, geometry)
+    volume = get_voxeliser(name)(vertices, topology, geometry)
     assert volume.shape == geometry.shape
     assert set(np.unique(volume)) == {0, 255}
     depth = front_depth(volume, geometry)
@@ -55,7 +55,7 @@ def test_a_dome_is_filled_from_its_rim_to_its_skin(name: str, geometry: VolumeGe
 
 def test_the_two_agree_on_a_smooth_surface() -> None:
     vertices, topology = dome()
-    volumes = [fill(vertices, topology, VolumeGeometry()) for fill in FILLINGS.values()]
+    volumes = [fill(vertices, topology, VolumeGeometry()) for fill in VOXELISERS.values()]
     assert 0.93 < volume_iou(*volumes) < 1.0
 
 
@@ -63,10 +63,10 @@ def test_columns_smooth_what_is_sharp() -> None:
     vertices, topology = dome()
     vertices[len(vertices) // 2, 2] += 15
     fine = VolumeGeometry(450, 200, (1.2, 1.0, 1.0), 100.0)
-    exact, columns = (front_depth(fill(vertices, topology, fine), fine) for fill in FILLINGS.values())
+    exact, columns = (front_depth(fill(vertices, topology, fine), fine) for fill in VOXELISERS.values())
     assert np.nanmax(columns) < np.nanmax(exact) - 3
 
 
 def test_an_unknown_name_is_explained() -> None:
     with pytest.raises(UsageError, match="did you mean 'columns-2019'"):
-        get_filling("column-2019")
+        get_voxeliser("column-2019")

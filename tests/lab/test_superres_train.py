@@ -30,8 +30,8 @@ from facepipe.lab.superres.train import Trainer
 from facepipe.lab.superres.training_data import (
     FREE_PHOTOGRAPHS,
     HELD_OUT_EVERY,
-    Material,
-    load_material,
+    TrainingData,
+    load_training_data,
     read_folder,
 )
 from facepipe.lab.training.trainer import Setting
@@ -49,7 +49,7 @@ def _photo(seed: int, height: int = 160, width: int = 200) -> np.ndarray:
     return np.asarray(small.resize((width, height), Image.Resampling.BICUBIC))
 
 
-MATERIAL = Material([_photo(0), _photo(1)], [_photo(2)], [_photo(3)])
+DATA = TrainingData([_photo(0), _photo(1)], [_photo(2)], [_photo(3)])
 
 
 def _nothing(_: object) -> None:
@@ -57,7 +57,7 @@ def _nothing(_: object) -> None:
 
 
 def _trained(plan: TrainingPlan, checkpoint: Path) -> Trainer:
-    trainer = Trainer(plan, MATERIAL, Setting(checkpoint))
+    trainer = Trainer(plan, DATA, Setting(checkpoint))
     trainer.run(_nothing, _nothing)
     return trainer
 
@@ -71,10 +71,10 @@ def _folder(path: Path, indices: Iterable[int]) -> Path:
 
 
 def test_the_free_photographs_are_there_and_large_enough() -> None:
-    material = load_material(None)
-    assert len(material.photographs) == len(FREE_PHOTOGRAPHS)
-    assert all(min(image.shape[:2]) >= 128 and image.shape[2] == 3 for image in material.photographs)
-    assert not material.faces
+    training_data = load_training_data(None)
+    assert len(training_data.photographs) == len(FREE_PHOTOGRAPHS)
+    assert all(min(image.shape[:2]) >= 128 and image.shape[2] == 3 for image in training_data.photographs)
+    assert not training_data.faces
 
 
 def test_every_tenth_face_is_held_out(tmp_path: Path) -> None:
@@ -83,19 +83,19 @@ def test_every_tenth_face_is_held_out(tmp_path: Path) -> None:
     Image.new("RGB", (64, 64)).save(tmp_path / "small.png")
     (tmp_path / "broken.png").write_bytes(b"no image")
     (tmp_path / "notes.txt").write_text("not an image")
-    material = load_material(tmp_path)
-    assert [int(image[0, 0, 0]) for image in material.held_out] == [0, HELD_OUT_EVERY]
-    assert len(material.faces) == 10
+    training_data = load_training_data(tmp_path)
+    assert [int(image[0, 0, 0]) for image in training_data.held_out] == [0, HELD_OUT_EVERY]
+    assert len(training_data.faces) == 10
     alone = tmp_path / "alone"
     alone.mkdir()
     Image.new("RGB", (128, 128)).save(alone / "one.png")
     with pytest.raises(UsageError, match="one image, which is held out"):
-        load_material(alone)
+        load_training_data(alone)
 
 
 def test_images_that_are_trained_on_are_not_measured_on() -> None:
     a, b, c, d = (_photo(index) for index in range(4))
-    unseen = Material([a], [b], held_out=[c]).unseen([d, a.copy(), b, c, d.copy(), a[:, ::-1]])
+    unseen = TrainingData([a], [b], held_out=[c]).unseen([d, a.copy(), b, c, d.copy(), a[:, ::-1]])
     assert [any(np.array_equal(image, known) for known in (c, d, a[:, ::-1])) for image in unseen] == [
         True
     ] * 3
@@ -110,10 +110,10 @@ def test_folders_without_images_are_refused(tmp_path: Path) -> None:
 
 def test_more_photographs_come_from_a_folder(tmp_path: Path) -> None:
     Image.new("RGB", (130, 140), (7, 8, 9)).save(tmp_path / "one.png")
-    material = load_material(None, tmp_path)
-    assert len(material.photographs) == len(FREE_PHOTOGRAPHS) + 1
-    assert sum((image == [7, 8, 9]).all() for image in material.photographs) == 1
-    assert material.provenance[:2] == [
+    training_data = load_training_data(None, tmp_path)
+    assert len(training_data.photographs) == len(FREE_PHOTOGRAPHS) + 1
+    assert sum((image == [7, 8, 9]).all() for image in training_data.photographs) == 1
+    assert training_data.provenance[:2] == [
         "one.png (author and licence are not stated)",
         "astronaut.png (public domain, NASA)",
     ]
@@ -121,16 +121,16 @@ def test_more_photographs_come_from_a_folder(tmp_path: Path) -> None:
         "| file | package | author | licence |\n|---|---|---|---|\n| one.png | a | Ann Onymous | CC0-1.0 |\n"
     )
     (tmp_path / "SOURCES.md").write_text(f"# Photographs\n\n{table}", encoding="utf-8")
-    assert load_material(None, tmp_path).provenance[0] == "one.png (Ann Onymous, CC0-1.0)"
-    assert load_material(None, tmp_path).sha256 == material.sha256
+    assert load_training_data(None, tmp_path).provenance[0] == "one.png (Ann Onymous, CC0-1.0)"
+    assert load_training_data(None, tmp_path).sha256 == training_data.sha256
 
 
 @pytest.mark.parametrize("scale", [2, 4, 8])
 def test_patches_of_a_batch_show_the_same_place(scale: int) -> None:
     """The mean over each r x r block of a reference is the area-averaged patch, up to rounding."""
     plan = replace(PLAN, scale=scale)
-    material = Material([_photo(0, 128, 128)])  # squares of 128 px, which are their own references
-    low, high = Batches(plan, material).draw(0)
+    training_data = TrainingData([_photo(0, 128, 128)])  # squares of 128 px, which are their own references
+    low, high = Batches(plan, training_data).draw(0)
     side = min(24, 128 // scale)
     assert low.shape == (2, side, side, 3)
     assert high.shape == (2, scale * side, scale * side, 3)
@@ -140,11 +140,11 @@ def test_patches_of_a_batch_show_the_same_place(scale: int) -> None:
 
 def test_batches_depend_on_seed_and_step_alone() -> None:
     plan = replace(PLAN, batch=4)
-    batches = Batches(plan, MATERIAL)
+    batches = Batches(plan, DATA)
     later = [batches.draw(step) for step in (0, STEPS_PER_BLOCK, 1)][-1]
-    for drawn, again in zip(later, Batches(plan, MATERIAL).draw(1), strict=True):
+    for drawn, again in zip(later, Batches(plan, DATA).draw(1), strict=True):
         np.testing.assert_array_equal(drawn, again)
-    other = Batches(replace(plan, seed=4), MATERIAL).draw(1)
+    other = Batches(replace(plan, seed=4), DATA).draw(1)
     assert (other[0] != later[0]).any()
     assert STEPS_PER_BLOCK * plan.batch % PATCHES_PER_SQUARE == 0
 
@@ -154,7 +154,7 @@ def test_patches_come_in_every_orientation() -> None:
     image[:64, :64] = 50  # one dark and one light corner, told apart after mirroring by what is beside them
     image[:64, 64:] = 100
     plan = replace(PLAN, scale=8, batch=64)
-    low, _ = Batches(plan, Material([image])).draw(0)
+    low, _ = Batches(plan, TrainingData([image])).draw(0)
     corners = {(patch[0, 0, 0], patch[0, -1, 0], patch[-1, 0, 0], patch[-1, -1, 0]) for patch in low}
     assert len(corners) == 8
 
@@ -163,14 +163,14 @@ def test_squares_lie_inside() -> None:
     image = np.zeros((130, 129, 3), np.uint8)
     generator = np.random.default_rng(0)
     for _ in range(60):
-        square = Material([image]).square(generator)
+        square = TrainingData([image]).square(generator)
         assert square.shape[0] == square.shape[1] in (128, 129)
 
 
 @pytest.mark.parametrize("arch", ["espcn", "compact"])
 def test_training_lowers_the_loss_and_leaves_a_curve(tmp_path: Path, arch: str) -> None:
     setting = Setting(tmp_path / "a.checkpoint", report_every=15)
-    trainer = Trainer(replace(PLAN, arch=arch, steps=30), MATERIAL, setting)
+    trainer = Trainer(replace(PLAN, arch=arch, steps=30), DATA, setting)
     rows = []
     trainer.run(_nothing, rows.append)
     assert rows[1]["loss"] < 0.8 * rows[0]["loss"]
@@ -185,13 +185,13 @@ def test_validation_is_that_of_the_resolver(tmp_path: Path) -> None:
     """On the network's own scale, without rounding, the figure differs from the method's by little."""
     trainer = _trained(PLAN, tmp_path / "a.checkpoint")
     resolver = build_resolver(trainer.save_weights(tmp_path, {}, {}), "cpu")
-    (pair,) = make_pairs(MATERIAL.held_out, "area", 4)
+    (pair,) = make_pairs(DATA.held_out, "area", 4)
     expected = psnr_db(pair.reference, resolver(pair.lows[0][None])[0])
     assert trainer.history[-1]["validation_psnr_db"] == pytest.approx(expected, abs=0.02)
 
 
 def test_without_held_out_faces_there_is_no_validation(tmp_path: Path) -> None:
-    trainer = Trainer(PLAN, Material([_photo(0)]), Setting(tmp_path / "a.checkpoint"))
+    trainer = Trainer(PLAN, TrainingData([_photo(0)]), Setting(tmp_path / "a.checkpoint"))
     trainer.run(_nothing, _nothing)
     assert trainer.history[-1]["validation_psnr_db"] is None
 
@@ -209,8 +209,8 @@ def test_an_interrupted_training_gives_the_same_weights(tmp_path: Path) -> None:
             raise Killed
 
     with pytest.raises(Killed):
-        Trainer(PLAN, MATERIAL, setting).run(die_in_the_middle, _nothing)
-    resumed = Trainer(PLAN, MATERIAL, setting)
+        Trainer(PLAN, DATA, setting).run(die_in_the_middle, _nothing)
+    resumed = Trainer(PLAN, DATA, setting)
     assert resumed.step == 2
     assert len(resumed.history) == 1
     resumed.run(_nothing, _nothing)
@@ -230,10 +230,10 @@ def test_checkpoints_of_other_plans_and_damaged_ones_are_refused(tmp_path: Path)
     checkpoint = tmp_path / "a.checkpoint"
     _trained(PLAN, checkpoint)
     with pytest.raises(UsageError, match="another training"):
-        Trainer(replace(PLAN, seed=4), MATERIAL, Setting(checkpoint))
+        Trainer(replace(PLAN, seed=4), DATA, Setting(checkpoint))
     checkpoint.write_bytes(checkpoint.read_bytes()[:1000])
     with pytest.raises(WeightsError, match="damaged"):
-        Trainer(PLAN, MATERIAL, Setting(checkpoint))
+        Trainer(PLAN, DATA, Setting(checkpoint))
 
 
 @pytest.mark.parametrize(
@@ -260,7 +260,7 @@ def test_senseless_plans_are_refused(changes: dict) -> None:
 
 
 def test_weights_that_saw_nothing_say_so(tmp_path: Path) -> None:
-    trainer = Trainer(PLAN, MATERIAL, Setting(tmp_path / "a.checkpoint"))
+    trainer = Trainer(PLAN, DATA, Setting(tmp_path / "a.checkpoint"))
     file = trainer.save_weights(tmp_path, {}, {})
     assert not file.info.trained
     import_weights(file.path, "raw-x4")
@@ -271,7 +271,7 @@ def test_weights_that_saw_nothing_say_so(tmp_path: Path) -> None:
 def test_a_training_starts_where_other_weights_of_its_scale_ended(tmp_path: Path, arch: str) -> None:
     first = _trained(replace(PLAN, arch=arch), tmp_path / "a.checkpoint").save_weights(tmp_path, {}, {})
     plan = replace(PLAN, arch=arch, degradation="camera", name="next-x4")
-    second = Trainer(plan, MATERIAL, Setting(tmp_path / "b.checkpoint"), initial_tensors(first, plan))
+    second = Trainer(plan, DATA, Setting(tmp_path / "b.checkpoint"), initial_tensors(first, plan))
     for key, value in load_tensors(first.path).items():
         np.testing.assert_array_equal(second.network.state_dict()[key].numpy(), value)
 
@@ -282,7 +282,7 @@ def test_weights_of_half_the_scale_start_as_their_output_repeated(tmp_path: Path
     trainer = _trained(half, tmp_path / "a.checkpoint")
     first = trainer.save_weights(tmp_path, {}, {})
     plan = replace(PLAN, arch=arch)
-    second = Trainer(plan, MATERIAL, Setting(tmp_path / "b.checkpoint"), initial_tensors(first, plan))
+    second = Trainer(plan, DATA, Setting(tmp_path / "b.checkpoint"), initial_tensors(first, plan))
     image = torch.rand(1, 1 if arch == "espcn" else 3, 12, 12, generator=torch.Generator().manual_seed(0))
     with torch.no_grad():
         repeated = torch.nn.functional.interpolate(trainer.network(image), scale_factor=2, mode="nearest")
@@ -298,7 +298,7 @@ def test_initial_weights_of_another_network_are_refused(tmp_path: Path) -> None:
 def test_how_output_becomes_bytes_has_no_part_in_training(tmp_path: Path) -> None:
     """The published ESPCN truncates, those that are trained here round."""
     plan = replace(PLAN, arch="espcn")
-    trainer = Trainer(plan, MATERIAL, Setting(tmp_path / "a.checkpoint"))
+    trainer = Trainer(plan, DATA, Setting(tmp_path / "a.checkpoint"))
     file = trainer.save_weights(tmp_path, {}, {})
     arguments = {**file.info.arguments, "quantise": "truncate"}
     truncating = save_weights(file.path, load_tensors(file.path), replace(file.info, arguments=arguments))
@@ -308,15 +308,15 @@ def test_how_output_becomes_bytes_has_no_part_in_training(tmp_path: Path) -> Non
 
 def test_the_digest_of_material_tells_images_and_what_they_serve_for_apart() -> None:
     photo, other = _photo(0), _photo(1)
-    materials = [
-        Material([photo, other]),
-        Material([other, photo]),
-        Material([photo], [other]),
-        Material([photo], (), [other]),
-        Material([photo.reshape(200, 160, 3), other]),
+    sets = [
+        TrainingData([photo, other]),
+        TrainingData([other, photo]),
+        TrainingData([photo], [other]),
+        TrainingData([photo], (), [other]),
+        TrainingData([photo.reshape(200, 160, 3), other]),
     ]
-    assert len({material.sha256 for material in materials}) == len(materials)
-    assert Material([photo.copy(), other]).sha256 == materials[0].sha256
+    assert len({training_data.sha256 for training_data in sets}) == len(sets)
+    assert TrainingData([photo.copy(), other]).sha256 == sets[0].sha256
 
 
 @pytest.mark.usefixtures("asked_to_end")
@@ -328,7 +328,7 @@ def test_a_training_that_is_asked_to_end_finishes_its_step_and_goes_on(tmp_path:
         if done == 0.5:
             signal.raise_signal(signal.SIGINT)
 
-    cut = Trainer(PLAN, MATERIAL, setting)
+    cut = Trainer(PLAN, DATA, setting)
     with pytest.raises(KeyboardInterrupt, match="from step 4"):
         cut.run(ask, _nothing)
     resumed = _trained(PLAN, setting.checkpoint)

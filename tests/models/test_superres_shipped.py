@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from facepipe.lab.superres.evaluate import compare, make_pairs
-from facepipe.lab.superres.training_data import load_material, read_folder
+from facepipe.lab.superres.training_data import load_training_data, read_folder
 from facepipe.models.superres.build import build_resolver
 from facepipe.models.weights import WeightsFile, list_weights
 
@@ -40,7 +40,7 @@ def test_it_is_trained_and_says_how(file: WeightsFile) -> None:
 
 
 def test_it_beats_bicubic_on_free_photographs(file: WeightsFile) -> None:
-    pairs = make_pairs(load_material(None).photographs, file.info.degradation, file.info.scale)
+    pairs = make_pairs(load_training_data(None).photographs, file.info.degradation, file.info.scale)
     assert compare(build_resolver(file, "cpu"), pairs)["gain_db"].value > 0.1
 
 

@@ -7,11 +7,11 @@ import pytest
 from scipy.spatial.transform import Rotation
 from surfaces import bumpy
 
-from benchmarks.filling import study_loop
 from benchmarks.inputs import case, fine_face
 from benchmarks.measure import Row, compare, require, table
 from benchmarks.meshes import our_mesh, usual_file, usual_vertices
 from benchmarks.scoring import point_to_point
+from benchmarks.voxelising import study_loop
 from facepipe.geometry.volume import front_depth
 from facepipe.geometry.voxelisation import STUDY_PX
 

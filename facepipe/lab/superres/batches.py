@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from facepipe.core.conventions import NETWORK_PX
 from facepipe.lab.superres.superres_plan import TrainingPlan
-from facepipe.lab.superres.training_data import Image8, Material, make_pair
+from facepipe.lab.superres.training_data import Image8, TrainingData, make_pair
 
 STEPS_PER_BLOCK = 32
 PATCHES_PER_SQUARE = 4
@@ -24,12 +24,12 @@ class Batches:
 
     Args:
         plan: of the training.
-        material: what to cut from.
+        training_data: what to cut from.
     """
 
-    def __init__(self, plan: TrainingPlan, material: Material) -> None:
+    def __init__(self, plan: TrainingPlan, training_data: TrainingData) -> None:
         self._plan = plan
-        self._material = material
+        self._training_data = training_data
         self._number = -1
         self._low = self._reference = np.empty(0, np.uint8)
 
@@ -63,7 +63,7 @@ class Batches:
         self._low = np.empty((count, plan.low_px, plan.low_px, 3), np.uint8)
         self._reference = np.empty((count, NETWORK_PX, NETWORK_PX, 3), np.uint8)
         for index in range(count):
-            square = self._material.square(generator)
+            square = self._training_data.square(generator)
             pair = make_pair(square, plan.degradation, plan.low_px, plan.seed, f"{number}/{index}")
             self._low[index], self._reference[index] = pair
         self._number = number

@@ -9,7 +9,7 @@ from facepipe.core.errors import UsageError
 from facepipe.lab.superres.evaluate import compare, make_pairs
 from facepipe.lab.superres.superres_plan import TrainingPlan
 from facepipe.lab.superres.train import Trainer
-from facepipe.lab.superres.training_data import FACE_SHARE, Image8, Material
+from facepipe.lab.superres.training_data import FACE_SHARE, Image8, TrainingData
 from facepipe.lab.training.ancestry import ancestry
 from facepipe.lab.training.preflight import check_room
 from facepipe.lab.training.trainer import Row, Setting
@@ -65,7 +65,7 @@ def initial_tensors(file: WeightsFile, plan: TrainingPlan) -> Tensors:
 
 def train_weights(
     plan: TrainingPlan,
-    material: Material,
+    training_data: TrainingData,
     setting: Setting,
     photos: Mapping[str, Sequence[Image8]],
     initial: WeightsFile | None,
@@ -77,7 +77,7 @@ def train_weights(
 
     Args:
         plan: what to train.
-        material: what to train on.
+        training_data: what to train on.
         setting: how.
         photos: images to measure on, by what to call them in the card.
         initial: weights to start from, None for those of the architecture.
@@ -92,7 +92,7 @@ def train_weights(
     """
     folder = setting.checkpoint.parent
     check_room(folder / f"{plan.name}.safetensors", setting.checkpoint)
-    trainer = Trainer(plan, material, setting, initial_tensors(initial, plan) if initial else None)
+    trainer = Trainer(plan, training_data, setting, initial_tensors(initial, plan) if initial else None)
     finished = trainer.finished_before(folder)
     trainer.run(tell, report)
     if finished is not None:
@@ -100,10 +100,10 @@ def train_weights(
     training = {
         **described,
         "loss": "squared error",
-        "photographs": material.provenance or len(material.photographs),
-        "rendered_faces": len(material.faces),
+        "photographs": training_data.provenance or len(training_data.photographs),
+        "rendered_faces": len(training_data.faces),
         "material_sha256": plan.material_sha256,
-        "share_of_faces": FACE_SHARE if material.faces else 0.0,
+        "share_of_faces": FACE_SHARE if training_data.faces else 0.0,
         "steps": trainer.step,
         "patches_seen": trainer.step * plan.batch,
         "seconds": round(trainer.seconds),
@@ -114,8 +114,8 @@ def train_weights(
     (folder / f"{plan.name}.md").unlink(missing_ok=True)
     file = trainer.save_weights(folder, training, {})
     sets = {name: images for name, images in photos.items() if images}
-    if material.held_out:
-        sets = {"faces held out": material.held_out, **sets}
+    if training_data.held_out:
+        sets = {"faces held out": training_data.held_out, **sets}
     resolver = build_resolver(file, "cpu")
     figures = {
         name: text(compare(resolver, make_pairs(images, plan.degradation, plan.scale)))

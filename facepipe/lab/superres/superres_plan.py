@@ -24,7 +24,7 @@ class TrainingPlan(Plan):
         scale: enlargement factor.
         degradation: one of `degrade.DEGRADATIONS`.
         patch_px: largest side of a low-resolution patch.
-        material_sha256: of what is trained on, see `material.Material`.
+        material_sha256: of what is trained on, see `training_data.TrainingData`.
     """
 
     learning_rate: float = 2e-3

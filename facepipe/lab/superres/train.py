@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from facepipe.core.schema import SUPERRES_TRAINING
 from facepipe.lab.superres.batches import Batches
 from facepipe.lab.superres.superres_plan import TrainingPlan
-from facepipe.lab.superres.training_data import Material
+from facepipe.lab.superres.training_data import TrainingData
 from facepipe.lab.superres.validation import validate, validation_set
 from facepipe.lab.training.trainer import Row, Schedule, Setting, Training
 from facepipe.models.inference import load_module
@@ -29,7 +29,7 @@ class Trainer(Training):
 
     Args:
         plan: what to train.
-        material: what to train on.
+        training_data: what to train on.
         setting: how.
         initial: tensors to start from, None for those of the architecture.
 
@@ -45,12 +45,12 @@ class Trainer(Training):
     def __init__(
         self,
         plan: TrainingPlan,
-        material: Material,
+        training_data: TrainingData,
         setting: Setting,
         initial: Mapping[str, NDArray[Any]] | None = None,
     ) -> None:
         torch.manual_seed(plan.seed)
-        self.material = material
+        self.training_data = training_data
         self.builder = get_builder(plan.arch)
         network = self.builder.network(scale=plan.scale, **plan.architecture.arguments)
         if initial is None:
@@ -62,8 +62,8 @@ class Trainer(Training):
         network = network.to(setting.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         optimiser = torch.optim.Adam(network.parameters(), lr=plan.learning_rate)
         super().__init__(plan, setting, network, optimiser)
-        self._batches = Batches(plan, material)
-        self._validation = validation_set(plan, material)
+        self._batches = Batches(plan, training_data)
+        self._validation = validation_set(plan, training_data)
 
     @property
     def determined_by(self) -> dict[str, Any]:

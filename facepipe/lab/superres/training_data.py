@@ -41,7 +41,7 @@ SOURCES_FILE, SOURCES_COLUMNS = "SOURCES.md", 4
 
 
 @dataclass(frozen=True)
-class Material:
+class TrainingData:
     """Images to train on, and faces to measure on.
 
     Attributes:
@@ -89,7 +89,7 @@ def _content(image: Image8) -> tuple[bytes, bytes]:
     return f"{image.shape}".encode(), np.ascontiguousarray(image).tobytes()
 
 
-def load_material(faces: Path | None, more_photographs: Path | None = None) -> Material:
+def load_training_data(faces: Path | None, more_photographs: Path | None = None) -> TrainingData:
     """Read the free photographs, those of a folder, and the faces of another one, where they are named.
 
     `SOURCES.md` in the folder of photographs says whose they are, see `scripts/photographs.py`.
@@ -113,7 +113,7 @@ def load_material(faces: Path | None, more_photographs: Path | None = None) -> M
     kept = [image for index, image in enumerate(images) if index % HELD_OUT_EVERY]
     if faces and not kept:
         raise UsageError(f"{faces}: one image, which is held out to measure on: at least two are needed")
-    return Material(photographs, kept, held_out, provenance)
+    return TrainingData(photographs, kept, held_out, provenance)
 
 
 def _sources(path: Path) -> dict[str, str]:

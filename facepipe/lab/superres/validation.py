@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from facepipe.lab.superres.evaluate import BASELINE, make_pairs
 from facepipe.lab.superres.superres_plan import TrainingPlan
-from facepipe.lab.superres.training_data import Material
+from facepipe.lab.superres.training_data import TrainingData
 from facepipe.models.superres.interpolate import get_interpolation
 
 VALIDATION_IMAGES = 32
@@ -34,9 +34,9 @@ class ValidationSet:
     bicubic: NDArray[np.uint8]
 
 
-def validation_set(plan: TrainingPlan, material: Material) -> ValidationSet | None:
+def validation_set(plan: TrainingPlan, training_data: TrainingData) -> ValidationSet | None:
     """Degrade the first held-out faces; None where there are none."""
-    pairs = make_pairs(material.held_out[:VALIDATION_IMAGES], plan.degradation, plan.scale)
+    pairs = make_pairs(training_data.held_out[:VALIDATION_IMAGES], plan.degradation, plan.scale)
     if not pairs:
         return None
     low = np.stack([pair.lows[0] for pair in pairs])
