@@ -114,7 +114,7 @@ def table(title: str, rows: list[tuple[float, tuple[float | None, ...] | None]])
         cells = []
         for column in zip(*taken, strict=True) if taken else [()] * len(COLUMNS):
             values = np.array([value for value in column if value is not None], float)
-            cells.append(f"{mean_of(values).value:.3f}" if len(values) else "")
+            cells.append(f"{mean_of(values).mean:.3f}" if len(values) else "")
         name = "all" if (low, high) == (LIMITS[0], LIMITS[-1]) else f"{low:.0f} to {high:.0f}"
         print(f"| {name} | {len(chosen)} | {len(chosen) - len(taken)} | " + " | ".join(cells) + " |")
 

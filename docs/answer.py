@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow.parquet as pq
 
-from facepipe.metrics.intervals import Mean, mean_of
+from facepipe.metrics.intervals import Estimate, mean_of
 
 SHARP, LOW = "vrn-compact", "vrn-compact-lowres"
 NOTHING = "bilinear"
@@ -58,12 +58,12 @@ def _scores(path: Path) -> dict[Key, np.ndarray]:
     return {key: np.array(values, float) for key, values in found.items()}
 
 
-def _text(mean: Mean) -> str:
-    return f"{mean.value:.3f} ± {(mean.high - mean.low) / 2:.3f}"
+def _text(mean: Estimate) -> str:
+    return f"{mean.mean:.3f} ± {(mean.high - mean.low) / 2:.3f}"
 
 
-def _signed(mean: Mean) -> str:
-    return f"{mean.value:+.4f} ({mean.low:+.4f} to {mean.high:+.4f})"
+def _signed(mean: Estimate) -> str:
+    return f"{mean.mean:+.4f} ({mean.low:+.4f} to {mean.high:+.4f})"
 
 
 if __name__ == "__main__":

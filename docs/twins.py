@@ -100,7 +100,7 @@ def _moved(case: Case, move: Similarity, regressor: VolumeRegressor, geometry: V
 
 
 def _mean(figures: list[Figures]) -> Figures:
-    return Figures(**{name: mean.value for name, mean in summarise(figures).items()})
+    return Figures(**{name: mean.mean for name, mean in summarise(figures).items()})
 
 
 def _text(figures: Figures) -> str:
