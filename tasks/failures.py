@@ -1,4 +1,4 @@
-"""What a run leaves that failed or died: an artifact that says why, and what to do."""
+"""Write the artifact of a run that failed or died: why, and what to do."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How a function of the pipeline becomes a Prefect task: retried where that helps, its log in Prefect."""
+"""Make Prefect tasks from functions of the pipeline: retries, and logs that Prefect shows."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""The benchmark: its configuration, its stages, and the run that brings them to an end."""
+"""The benchmark: configuration, stages and driver."""

@@ -1,4 +1,4 @@
-"""Verifying a run on request, in this process: what is damaged is named and left as it is."""
+"""Verify a run for `status --verify`: damage is named and nothing is changed."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The stages of a benchmark run, on a cluster, as far as they are not done.
+"""Run the stages of a benchmark on a cluster, leaving out what is done.
 
 The state of a run is its folder. Every function here takes it from there, so that the command line and
 Prefect's tasks drive the same run, and a run that was killed goes on where it was.

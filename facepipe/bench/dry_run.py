@@ -1,4 +1,4 @@
-"""What a run will cost: counts from the plan, disk from measured compression, time from a short trial."""
+"""Estimate what a run costs: units from the plan, disk from measured compression, time from a short trial."""
 
 from __future__ import annotations
 

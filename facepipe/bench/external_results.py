@@ -1,4 +1,4 @@
-"""Results that other programs made: meshes or volumes in a folder, one for each sample of a data set."""
+"""Results of other programs: a folder of meshes or volumes, one for each sample of a data set."""
 
 from __future__ import annotations
 

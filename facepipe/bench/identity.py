@@ -1,4 +1,4 @@
-"""What makes two runs the same."""
+"""The identity of a run: everything that determines its results, with a digest."""
 
 from __future__ import annotations
 

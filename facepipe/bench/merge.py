@@ -1,4 +1,4 @@
-"""Merging what units wrote: into the samples after ingest, into the tables at the end."""
+"""Merge the results of units: into the list of samples after ingest, into the tables at the end."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Whether results that other programs made lie where the faces are: checked before anything is scored.
+"""Check that results of other programs lie where the faces are, before anything is scored.
 
 Tables of the field have been spoilt by results in another frame, mirrored, of another scale or under another
 name. Each of these is a hypothesis about a whole folder. It is tested on some samples: the depth of the

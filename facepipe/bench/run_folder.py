@@ -1,4 +1,4 @@
-"""Creating a run's folder, and finding it again."""
+"""Create the folder of a run, or open it again."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which conditions, arrays and units a run consists of."""
+"""The plan of a run: its conditions, arrays and units."""
 
 from __future__ import annotations
 

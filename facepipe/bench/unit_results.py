@@ -1,4 +1,4 @@
-"""What later units read of what earlier ones recorded beside their arrays."""
+"""Read what units of earlier stages recorded beside their arrays."""
 
 from __future__ import annotations
 

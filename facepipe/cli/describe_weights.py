@@ -1,4 +1,4 @@
-"""What users say of weights that no file format carries, and whether it can be."""
+"""Read and check `--describe`: what users say about weights that no checkpoint format carries."""
 
 from __future__ import annotations
 

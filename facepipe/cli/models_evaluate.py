@@ -1,4 +1,4 @@
-"""`facepipe models evaluate`: how good a network is."""
+"""`facepipe models evaluate`: measure a network on a data set."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Weights of other programs become facepipe's."""
+"""`facepipe models import`: convert checkpoints of other programs to facepipe's weights."""
 
 from __future__ import annotations
 

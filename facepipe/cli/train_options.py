@@ -1,4 +1,4 @@
-"""What the commands that train have in common: options, and how they tell what they did."""
+"""Options and messages that the training commands share."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Figures of networks: printed, and written into weights and their cards."""
+"""Print the figures of an evaluation, and write them into weights and their cards."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Weights as commands name them."""
+"""Find the weights that an argument of a command names."""
 
 from __future__ import annotations
 

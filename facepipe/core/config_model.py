@@ -1,4 +1,4 @@
-"""Plain values become configurations, or errors that say in our own words what was expected."""
+"""Validate configurations, with errors that say what was expected."""
 
 from __future__ import annotations
 

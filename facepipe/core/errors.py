@@ -1,4 +1,4 @@
-"""Every error that facepipe raises on purpose.
+"""The errors that facepipe raises, with their exit statuses.
 
 A message names the file or value, what was expected and the way out. Anything else that escapes is a
 bug. ``exit_status`` is what the command line ends with.

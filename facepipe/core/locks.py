@@ -1,4 +1,4 @@
-"""Lock files: the kernel lets go of one however the process that holds it ends."""
+"""Lock files, which the kernel releases however their process ends."""
 
 from __future__ import annotations
 

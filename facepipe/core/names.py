@@ -1,4 +1,4 @@
-"""Look-up by name with a helpful answer for a wrong name."""
+"""Look up by name, with 'did you mean' for a wrong one."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where compiled loops are kept from one process to the next."""
+"""Choose the folder in which Numba caches compiled functions."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Holding plug-ins to their protocols, and naming them in whatever goes wrong in their code."""
+"""Check plug-ins against their protocols, and name them in the errors of their code."""
 
 from __future__ import annotations
 

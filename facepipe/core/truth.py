@@ -1,4 +1,4 @@
-"""What is known about the face in an image."""
+"""Ground truth of the face in an image: landmarks and vertices of a dense mesh."""
 
 from __future__ import annotations
 

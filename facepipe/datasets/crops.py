@@ -1,4 +1,4 @@
-"""Which square of an image the networks see."""
+"""Choose the square of an image that the networks see (`--crop`)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a data set is to the rest of facepipe."""
+"""The protocol of data sets: references to samples, and loading one."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The part of a Basel-type model that volumes and metrics are about.
+"""The face region of a Basel-type model, for volumes and metrics.
 
 The Basel mesh has ears and a piece of neck. Networks that regress volumes from faces fill the face: from
 the upper forehead to the chin, in front of the ears. Three cuts through the mean's own landmarks leave

@@ -1,4 +1,4 @@
-"""A data set of which only some samples are taken."""
+"""Filter the samples of a data set by subset, split, pose or number."""
 
 from __future__ import annotations
 

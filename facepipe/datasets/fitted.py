@@ -1,4 +1,4 @@
-"""What the readers of image and .mat pairs share."""
+"""Shared code of the readers of image and .mat pairs."""
 
 from __future__ import annotations
 

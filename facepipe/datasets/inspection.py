@@ -1,4 +1,4 @@
-"""What is in a data set: how many samples of which kind, and what is missing or broken."""
+"""Inspect a data set: count samples by kind, list what is missing or broken."""
 
 from __future__ import annotations
 

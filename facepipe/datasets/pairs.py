@@ -1,4 +1,4 @@
-"""Photos with a .mat beside them, wherever they lie: data sets are found by them in folders of any name."""
+"""Find photos with a .mat file beside them, in folders of any name."""
 
 from __future__ import annotations
 

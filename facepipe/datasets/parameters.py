@@ -1,4 +1,4 @@
-"""What the .mat files beside the images say: pose, model parameters and landmarks, checked."""
+"""Read pose, model parameters and landmarks from .mat files, and check them."""
 
 from __future__ import annotations
 

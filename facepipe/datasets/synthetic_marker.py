@@ -1,4 +1,4 @@
-"""The file that tells a folder of synthesized faces from 300W-LP, whose layout it has.
+"""The marker file of synthesized data sets, which have 300W-LP's layout.
 
 In such a folder `Shape_Para` and `Exp_Para` of each .mat are coefficients of the project's own head, and
 `skin_tone` is 0 (lightest) to 1 (darkest).

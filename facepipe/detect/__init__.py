@@ -1,4 +1,4 @@
-"""Faces in pictures: where they are, and which square of the picture the networks should see of them."""
+"""Find faces in pictures, and the square around each that the networks see."""
 
 from facepipe.detect.detection import Detection, main_face
 from facepipe.detect.detector import DEFAULT_DETECTOR, DETECTORS, Detector, open_detector

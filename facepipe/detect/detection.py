@@ -1,4 +1,4 @@
-"""What a detector says of one face."""
+"""A detected face: box, score and five points."""
 
 from __future__ import annotations
 

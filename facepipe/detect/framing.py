@@ -1,4 +1,4 @@
-"""From a detection to the square that the networks see.
+"""Compute the square crop around a detected face.
 
 VRN's normalisation (`facepipe.datasets.crops`) needs 68 landmarks. A detection has a box and five points,
 and the square is estimated from those. The relation is fitted by `python benchmarks/face_framing.py` on

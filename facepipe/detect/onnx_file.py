@@ -1,4 +1,4 @@
-"""Just enough of ONNX's file format to let a network of fixed input size take any size.
+"""Remove the fixed input size from an ONNX file, so that the network takes images of any size.
 
 An ONNX file is one protobuf message. Its graph states the shape of every input and output, and a runtime
 refuses all others even where the layers, being convolutions, do not care. Here those statements are taken

@@ -1,4 +1,4 @@
-"""A picture as the network is shown it: reduced, turned, and the way back."""
+"""Reduced and turned views of a picture, and how to map detections back."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Expressions as strengths of face units, in the proportions in which people are photographed."""
+"""Random facial expressions: strengths of face units, distributed as in photographs."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What kind of person a head belongs to, and how these kinds are distributed."""
+"""Attributes of a person (sex, age, ancestry, weight, muscle) and their distribution."""
 
 from __future__ import annotations
 

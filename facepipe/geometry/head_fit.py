@@ -1,4 +1,4 @@
-"""Fitting the head to 3D landmarks: the whole face that goes with the points of a photograph.
+"""Fit the head model to the 3D landmarks of a photograph.
 
 Shape and expression are the most probable ones (maximum a posteriori): the landmarks with Gaussian noise, and
 the coefficients of drawn people as their Gaussian prior, in turns with the similarity that lays the head over

@@ -1,4 +1,4 @@
-"""What a drawn triangle of the head is made of."""
+"""Labels of the head's triangles: skin, eye, tooth and so on."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Meshes for people: colours from the photo, files for viewers, pictures without a graphics card."""
+"""Mesh colours, mesh files and mesh previews."""
 
 from facepipe.geometry.mesh_colour import photo_colours
 from facepipe.geometry.mesh_export import FORMATS, encode, upright

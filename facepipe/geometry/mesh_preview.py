@@ -1,4 +1,4 @@
-"""Pictures of meshes, drawn in software: a depth buffer and three lights."""
+"""Render pictures of meshes in software: a depth buffer and three lights."""
 
 from __future__ import annotations
 

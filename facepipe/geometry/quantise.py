@@ -1,4 +1,4 @@
-"""Bases as small integers: the leading columns carry most of the variance and get 16 bits, the rest 8."""
+"""Quantise model bases: 16 bits for the leading columns, which carry most of the variance, 8 for the rest."""
 
 from __future__ import annotations
 

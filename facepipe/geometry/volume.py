@@ -1,4 +1,4 @@
-"""Occupancy volumes back to surfaces: front depth and isosurface, in reference pixels.
+"""Extract surfaces from occupancy volumes: front depth and isosurface, in reference pixels.
 
 Values live at voxel centres: slice k of a geometry at z = (k + 0.5 - z_zero) * spacing[0] of its own
 pixels, row i at y = i + 0.5. Between centres occupancy is linear, and the surface lies where it is 127.5,

@@ -1,4 +1,4 @@
-"""How a dense truth mesh becomes a volume, by name: exactly, or as the study of 2019 did."""
+"""The voxelisers by name: the exact one, and that of the study of 2019."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Triangle meshes to occupancy volumes, exactly.
+"""Voxelise triangle meshes exactly.
 
 A voxel is inside where the winding number of the surface along its column is not zero at the voxel's
 centre, so that overlapping closed parts (eyeballs in a head) form a union and either orientation of the

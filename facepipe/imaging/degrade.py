@@ -1,4 +1,4 @@
-"""How a full-resolution crop becomes a low-resolution image.
+"""Degradations: from a full-resolution crop to a low-resolution image.
 
 Every degradation takes the crop at source resolution, never the reference: resampling twice would be
 another degradation than the one named.

@@ -1,4 +1,4 @@
-"""Reading image files that nobody vouches for."""
+"""Decode image files from untrusted sources."""
 
 from __future__ import annotations
 

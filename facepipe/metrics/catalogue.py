@@ -1,4 +1,4 @@
-"""Every metric described once: the report, the tables' readers and the docs take it from here."""
+"""The catalogue of metrics: title, unit, range, direction and formula of each."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How near a predicted volume is to the true geometry.
+"""Metrics of volumes: IoU, depth and landmarks against the true geometry.
 
 Pixels are reference pixels: those of the crop at network size (128 px), whatever the regressor's grid.
 """

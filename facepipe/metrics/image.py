@@ -1,4 +1,4 @@
-"""How near a restored image is to its reference."""
+"""Metrics of images: PSNR and SSIM against the reference."""
 
 from __future__ import annotations
 

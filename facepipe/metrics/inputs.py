@@ -1,4 +1,4 @@
-"""What a metric of one row of the scores may look at."""
+"""The inputs of a metric: what it may read for one row of the scores."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Metrics of other packages: a column of the scores each."""
+"""Metrics of other packages, each a column of the scores."""
 
 from __future__ import annotations
 

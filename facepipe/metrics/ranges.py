@@ -1,4 +1,4 @@
-"""Figures of images by ranges of what is known about them."""
+"""Group the figures of images by ranges of yaw, skin tone and resolution."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Triangle surfaces to measure against: nearest points on them, and points spread evenly over them.
+"""Triangle surfaces: nearest points on them, and points sampled evenly.
 
 Distances are to points of the surface, not to vertices, so that meshes of different density compare.
 """

@@ -1,4 +1,4 @@
-"""How every network is run: in fixed padded batches on one thread.
+"""Run networks in batches of a fixed, padded size, on one thread.
 
 A result then depends on its image and the weights alone, never on neighbours, on the position in a
 batch or on how many images there are.

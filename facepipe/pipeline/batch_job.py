@@ -1,4 +1,4 @@
-"""What a worker is asked to do of a batch: one unit, or one sample of it on trial."""
+"""The job that a worker does for a batch: one unit, or one sample of it on trial."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the engine runs: a job that knows its units, and what becomes of one."""
+"""The protocol of jobs that the executor runs, and the outcome of a unit."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Time limits on what a cluster does: who is late is cancelled, and the worker that hangs is restarted."""
+"""Time limits of units: a late unit is cancelled and a worker that hangs is restarted."""
 
 from __future__ import annotations
 

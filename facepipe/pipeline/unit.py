@@ -1,4 +1,4 @@
-"""The smallest thing that is scheduled, retried and resumed."""
+"""Units: the smallest pieces of work that are scheduled, retried and resumed."""
 
 from __future__ import annotations
 

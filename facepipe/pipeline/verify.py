@@ -1,4 +1,4 @@
-"""Whether what lies in a batch's folder is what its units wrote.
+"""Verify that the files of a batch are what its units wrote.
 
 Before an interrupted batch goes on, its results and arrays are read and so compared with their checksums. A
 unit of which something does not match is forgotten, with everything that was made from it, and done again.

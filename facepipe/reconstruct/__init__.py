@@ -1,1 +1,1 @@
-"""From a photo to coloured meshes."""
+"""Reconstruct coloured meshes from photos."""

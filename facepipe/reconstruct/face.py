@@ -1,4 +1,4 @@
-"""From an image to a coloured mesh."""
+"""Reconstruct a coloured mesh from an image."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""From photos to files of coloured meshes."""
+"""Reconstruct photos into mesh files."""
 
 from __future__ import annotations
 

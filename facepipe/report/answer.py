@@ -1,4 +1,4 @@
-"""The question of a run and its answer, computed from the table."""
+"""Answer the question of a run from its table: the best method for each size, and its ties."""
 
 from __future__ import annotations
 

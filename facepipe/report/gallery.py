@@ -1,4 +1,4 @@
-"""Some faces of a run, from the best to the worst, with everything that was made of them."""
+"""Choose faces of a run from the best to the worst, and read everything that was made of them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Meshes small enough to lie in a page by the dozen.
+"""Pack meshes so small that dozens of them fit into the page.
 
 Vertices are stored in the order in which triangles first use them, as differences on a grid of 1/32
 reference pixel; an index is stored as its distance below the highest index so far, so that most are tiny

@@ -1,4 +1,4 @@
-"""The report of a run: one page that needs nothing but itself."""
+"""Write the report of a run: one self-contained HTML page."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The gallery's faces as the template, the viewer and the mesh files want them."""
+"""Prepare the gallery's faces for the template, the viewer and the mesh files."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Pictures that lie inside the page."""
+"""Encode pictures as data URIs for the page."""
 
 from __future__ import annotations
 

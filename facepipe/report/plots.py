@@ -1,4 +1,4 @@
-"""Which charts a run deserves."""
+"""Choose the charts of a run."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One colour and one name per method, the same in every chart, table and caption of a page."""
+"""Colour and label of each method, the same in every chart, table and caption."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The tables of the page: all conditions, and the parts of the data that fare differently."""
+"""The tables of the page: all conditions, and groups of samples."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the tables of finished runs say: SQL, means with intervals, the result table."""
+"""Read the tables of finished runs: SQL, means with intervals, the result table."""
 
 from facepipe.metrics.intervals import Estimate
 from facepipe.results.aggregate import (

@@ -1,4 +1,4 @@
-"""Means, and differences between methods, over the samples of a scores table."""
+"""Means over samples, and paired differences between methods, from a scores table."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The runs in a folder, and their tables as they lie there."""
+"""Find the runs in a folder and read their tables."""
 
 from __future__ import annotations
 

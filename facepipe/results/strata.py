@@ -1,4 +1,4 @@
-"""Parts of a scores table that are looked at on their own."""
+"""Split a scores table into groups of samples: by subset, yaw or skin tone."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The result table of a run as text for a terminal or a log."""
+"""Format the result table of a run as text."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""When a picture was taken, in UTC, and which source says so."""
+"""Find out when a picture was taken, in UTC, and from which source."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A large set of digests in little memory."""
+"""A memory-saving set of digests."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the steps of a run share: its batches, its cluster, what is known of the archive."""
+"""State that the steps of a run share: its batches, its cluster, the archive."""
 
 from __future__ import annotations
 

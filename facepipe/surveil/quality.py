@@ -1,4 +1,4 @@
-"""How sharp the surface of a volume is."""
+"""Measure how sharp the surface of a volume is."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What one input is to blame for becomes its reason; everything else stops the run."""
+"""Turn errors that one input causes into its reason; everything else stops the run."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What an interrupted run left of a batch's lists and rows counts only if it is whole.
+"""Discard the damaged lists and rows that an interrupted run left of a batch.
 
 The results of units and their arrays are verified on the cluster (`facepipe.pipeline.verify`).
 """

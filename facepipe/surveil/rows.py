@@ -1,4 +1,4 @@
-"""The rows of a wave: what its units made, joined."""
+"""Join what the units of a wave made to its rows."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What determines an archive's rows, resolved and fingerprinted.
+"""Resolve and fingerprint the settings that determine an archive's rows.
 
 Each row keeps short digests of what made it: of what found it (detector, thresholds, frames looked at), of
 the super-resolution method at its size, of the regressor. An input is up to date if none of the digests in

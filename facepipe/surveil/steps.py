@@ -1,4 +1,4 @@
-"""What is done with a batch, step by step: look, detect, restore, regress, export, publish.
+"""The steps of a batch: look, detect, restore, regress, export, publish.
 
 Each step does what is missing, and may be repeated. Commands call these functions, Prefect's flow calls tasks
 that are made from them.

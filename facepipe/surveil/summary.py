@@ -1,4 +1,4 @@
-"""What a run came to, and how fast each stage was."""
+"""Count what a run did, and how fast each stage was."""
 
 from __future__ import annotations
 

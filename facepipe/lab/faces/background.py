@@ -1,4 +1,4 @@
-"""What lies behind the face: pictures with the statistics of out-of-focus photographs.
+"""Backgrounds behind faces, with the statistics of out-of-focus photographs.
 
 Nothing here is meant to be recognised. A background is a base (sky over ground, a wall, foliage, darkness)
 with a few large shapes at several distances, texture whose power falls as in natural images, few colours

@@ -1,4 +1,4 @@
-"""From light to the bytes of a photograph: exposure, white balance, tone, blur, noise, JPEG, cropping."""
+"""The camera: exposure, white balance, tone, blur, noise, JPEG and cropping."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Faces from seeds: a picture, its volume and its landmarks."""
+"""Make faces from seeds: picture, volume and landmarks."""
 
 from __future__ import annotations
 

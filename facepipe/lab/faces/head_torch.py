@@ -1,4 +1,4 @@
-"""The head and what it wears as tensors: one topology for every picture of a batch.
+"""The head with hair, clothes and glasses as tensors: one topology for every picture of a batch.
 
 Vertices are those of the head, then the copy of its lower edge, the cap, the glasses and the hand. Who does
 not wear something has all its vertices in one point.

@@ -1,4 +1,4 @@
-"""Eyes, mouth and what is worn: the parts that are set into or onto the skin, painted over a skin surface.
+"""Eyes, mouth, glasses and other parts that are painted over the skin.
 
 Each paints its own few fragments only.
 """

@@ -1,4 +1,4 @@
-"""Which triangle each pixel sees: the z-buffer on the CPU.
+"""The z-buffer on the CPU: which triangle each pixel sees.
 
 `facepipe.lab.faces.raster_torch` does the same for batches on a GPU; both test pixel centres in float32 with
 the same expressions, so that they agree.

@@ -1,4 +1,4 @@
-"""One posed head with what it wears, ready to be drawn."""
+"""A posed head with hair, clothes and glasses, ready to be drawn."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What skin and clothes look like before light: colour, gloss and fine relief at each fragment.
+"""Colour, gloss and fine relief of skin and clothes at each fragment, before lighting.
 
 Positions are those of the mean head in millimetres (x to the image's right, y up, z to the camera): a
 texture space that follows identity and expression.

@@ -1,4 +1,4 @@
-"""What is lit: the material at each fragment."""
+"""The material at each fragment, as lighting needs it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Patches to train super-resolvers on.
+"""Draw batches of training patches for super-resolvers.
 
 Squares of photographs and faces are degraded exactly as the benchmark degrades crops, a block of them at a
 time, and every square serves for several patches in any orientation: degrading costs as much as learning from

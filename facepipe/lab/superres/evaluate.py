@@ -1,4 +1,4 @@
-"""How good a super-resolver is: PSNR and SSIM on photos, beside bicubic interpolation."""
+"""Measure a super-resolver: PSNR and SSIM on photos, beside bicubic interpolation."""
 
 from __future__ import annotations
 

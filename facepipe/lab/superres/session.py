@@ -1,4 +1,4 @@
-"""A whole training of a super-resolver: from a plan to weights with a model card."""
+"""Train a super-resolver from a plan to weights with a model card."""
 
 from __future__ import annotations
 

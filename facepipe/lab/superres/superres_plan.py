@@ -1,4 +1,4 @@
-"""What a training of a super-resolver is determined by."""
+"""The plan of a super-resolver's training: everything that determines it."""
 
 from __future__ import annotations
 

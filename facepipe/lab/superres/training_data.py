@@ -1,4 +1,4 @@
-"""What super-resolvers are trained on: free photographs, and faces from a folder."""
+"""Training data of super-resolvers: free photographs, and faces from a folder."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How a super-resolver is doing while it learns: PSNR on held-out faces, in the colours that it works in."""
+"""Validation during the training of a super-resolver: PSNR on held-out faces, in its own colours."""
 
 from __future__ import annotations
 

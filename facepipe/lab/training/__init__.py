@@ -1,1 +1,1 @@
-"""What every training does, whatever it trains."""
+"""Code that all trainings share."""

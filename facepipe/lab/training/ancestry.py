@@ -1,4 +1,4 @@
-"""What weights go on from, for the card of a training."""
+"""Describe the weights that a training starts from, for its model card."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Checkpoints of trainings: written whole or not at all, and only ever resumed by the same plan."""
+"""Checkpoints of trainings: written atomically, resumed only by the same plan."""
 
 from __future__ import annotations
 

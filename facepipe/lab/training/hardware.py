@@ -1,4 +1,4 @@
-"""What a training runs on."""
+"""Describe the hardware of a training."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What every training is determined by. Needs no torch."""
+"""The plan that all trainings share: everything that determines one. Needs no torch."""
 
 from __future__ import annotations
 

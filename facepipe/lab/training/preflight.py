@@ -1,4 +1,4 @@
-"""What must be so before a training starts."""
+"""Checks before a training starts."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Requests to end that wait until a step is over: half a step is no state from which a training goes on."""
+"""Delay requests to end (Ctrl-C, SIGTERM) until the current step is complete."""
 
 from __future__ import annotations
 

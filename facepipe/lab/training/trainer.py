@@ -1,4 +1,4 @@
-"""Optimiser steps at a rate that rises and falls, and a state that goes on where it stopped."""
+"""The training loop: optimiser steps, learning-rate schedule, resumable state."""
 
 from __future__ import annotations
 

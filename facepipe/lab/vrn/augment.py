@@ -1,4 +1,4 @@
-"""Changing examples: another place for image and truth alike, another camera, a lower resolution."""
+"""Augmentation of examples: another place, another camera, a lower resolution."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where a trained network's surface lies: at the occupancy that agrees best with true volumes.
+"""Calibrate a trained network: the occupancy at which its surface agrees best with true volumes.
 
 Cross-entropy makes p the chance that a voxel is full. The volume of all voxels with p >= 0.5 is not the one
 with the highest expected IoU, though: a voxel that is full with a chance a little below one half adds more to

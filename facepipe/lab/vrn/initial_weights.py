@@ -1,4 +1,4 @@
-"""Starting a training from other weights, which may be run in another way, with volumes elsewhere in z."""
+"""Start a training from other weights, converted to its own preprocessing and volume geometry."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a regressor's training makes small."""
+"""Training losses of regressors."""
 
 from __future__ import annotations
 

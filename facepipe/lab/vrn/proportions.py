@@ -1,4 +1,4 @@
-"""Faces in proportions beyond those of the head's own population.
+"""Reshape faces to proportions beyond those of the head model's population.
 
 The head follows MakeHuman's targets. Brought to the height from menton to sellion that a survey found, its
 adults have noses that stand out 17 mm where 20 were measured, and 40 to 45 mm between the inner corners of

@@ -1,4 +1,4 @@
-"""Several processes that train one network together, as `torchrun` starts them: one for each GPU."""
+"""Train one network in several processes, one for each GPU, as `torchrun` starts them."""
 
 from __future__ import annotations
 

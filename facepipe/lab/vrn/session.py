@@ -1,4 +1,4 @@
-"""A whole training: from a plan to weights with a model card."""
+"""Train a regressor from a plan to weights with a model card."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Training hourglass networks on faces from seeds.
+"""Train hourglass networks on faces from seeds.
 
 Every step's examples are given by (seed, step) alone, so that a training which was interrupted goes on as
 if it had not been.

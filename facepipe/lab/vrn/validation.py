@@ -1,4 +1,4 @@
-"""The faces on which a training is judged while it runs: always the same ones, never trained on."""
+"""The validation faces of a training: always the same ones, never trained on."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a super-resolution method is to the rest of facepipe."""
+"""The protocol of super-resolution methods."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""From an architecture's name to a network, to train or to run."""
+"""Build a network from the name of its architecture, to train it or to run it."""
 
 from __future__ import annotations
 

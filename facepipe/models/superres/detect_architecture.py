@@ -1,4 +1,4 @@
-"""Telling from names and shapes of tensors which super-resolver they belong to. Needs no torch.
+"""Detect the architecture of a super-resolver from names and shapes of tensors. Needs no torch.
 
 What is none of facepipe's own architectures is left to spandrel, see `superres.spandrel`.
 """

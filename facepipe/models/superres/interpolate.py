@@ -1,4 +1,4 @@
-"""Enlarging by interpolation: what every super-resolver has to beat."""
+"""Enlarging by interpolation: nearest, bilinear, bicubic and Lanczos."""
 
 from __future__ import annotations
 

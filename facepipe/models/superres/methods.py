@@ -1,4 +1,4 @@
-"""The super-resolution methods that there are, as one explicit list.
+"""The explicit list of super-resolution methods.
 
 Interpolations; every shipped or imported weights file of kind 'superres', under its own name; and
 families: files `NAME-x2`, `NAME-x4`, ... together answer to `NAME`, which picks by the size needed.

@@ -1,4 +1,4 @@
-"""Networks as methods: single weights, families of them, and files named by path."""
+"""Networks as methods: single weights, families of weights, and files named by path."""
 
 from __future__ import annotations
 

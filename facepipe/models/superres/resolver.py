@@ -1,4 +1,4 @@
-"""A network with its weights loaded, as a super-resolver: what all of facepipe's own have in common."""
+"""A loaded network as a super-resolver: code that facepipe's own architectures share."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Crops of any size to network size: the largest size that a method fits, reached by area averaging."""
+"""Bring crops of any size to network size: reduce to the largest size that the method fits, then restore."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Any weights that spandrel recognises, as a super-resolver: imported ones, and files named by their path.
+"""Networks that spandrel knows, as super-resolvers: imported ones, and files named by their path.
 
 A file is read by facepipe's own readers, so nothing in it can run; spandrel tells the architecture from
 names and shapes. How an output reaches network size:

@@ -1,4 +1,4 @@
-"""Importing spandrel, also where torchvision's compiled operators do not load."""
+"""Import spandrel, also where torchvision's compiled operators do not load."""
 
 from __future__ import annotations
 

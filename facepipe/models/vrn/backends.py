@@ -1,4 +1,4 @@
-"""What runs regressors: torch, or a faster library that gives nearly the same. Asking needs neither."""
+"""The libraries that run regressors: torch, or faster ones whose results differ slightly."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a regressor is to the rest of facepipe."""
+"""The protocol of regressors."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Telling from names and shapes of tensors which regressor they belong to."""
+"""Detect the architecture of a regressor from names and shapes of tensors."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""From the name of an architecture to its network."""
+"""Build a network from the name of its architecture."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How the networks of others are to be run: what no tensor says and published ports disagree about.
+"""How a regressor is run: input range, channel order and batch norm, on which published ports disagree.
 
 Stored in the weights' description (`WeightsInfo.usage`), hence part of the weights' identity and of a
 run's. The defaults are how facepipe's own networks are trained.

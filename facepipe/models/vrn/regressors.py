@@ -1,4 +1,4 @@
-"""The regressors that there are: the shipped and imported weights of kind 'regressor', and plug-ins.
+"""The explicit list of regressors: shipped and imported weights, and plug-ins.
 
 Asking needs no torch: it is imported when a network is built.
 """

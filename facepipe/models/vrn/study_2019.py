@@ -1,4 +1,4 @@
-"""From the state dictionary of the 2019 study's network to `published.ThirdsNetwork`.
+"""Convert the state dictionary of the 2019 study's network to `published.ThirdsNetwork`.
 
 The names are those of the study's own code (angelomenezes/3DFaceReconstruction, model_hourglass.py), which is
 that of alexandru-dinu/3D-face-reconstruction: `res1.cb.cbr1.bn`, `hourglass.0.hg.afterpool.1...`,

@@ -1,4 +1,4 @@
-"""From the module tree of a Torch7 file to the unguided VRN.
+"""Convert the module tree of a Torch7 file to the unguided VRN.
 
 `vrn-unguided.t7` is nn.Sequential{convolution, batch norm, ReLU, residual, max-pooling, residual, residual,
 (ConcatTable{Identity, hourglass with two linear layers}, CAddTable) for each stage, ConcatTable{end}}. Every

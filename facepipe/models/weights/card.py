@@ -1,4 +1,4 @@
-"""Model cards: a weights file's description as a page for people."""
+"""Write model cards: the description of a weights file as Markdown."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A weights file's figures as tables: one for each kind of question, a column for each figure.
+"""Format the figures of a weights file as tables.
 
 Figures are stored under names that tell data and group apart: 'faces for tests, yaw to either side below 30'.
 Every table holds figures of one kind, so that its columns mean the same in all rows.

@@ -1,4 +1,4 @@
-"""What a weights file says about itself."""
+"""The description inside a weights file."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Weights in a line each: what they are, how large, and how good."""
+"""List weights, one line each: kind, size and most telling figures."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The weights that there are: those that ship, and those that were imported."""
+"""The model store: weights that ship with facepipe, and weights that were imported."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Finding the network in a checkpoint: in nested dictionaries, and under the prefixes of wrappers.
+"""Find the network in a checkpoint: in nested dictionaries, and behind the prefixes of wrappers.
 
 torch.compile, DataParallel, averaged models and Lightning put a prefix in front of a network's names,
 counters beside them, and often a second network. A part of a file is the wanted network when a detector of an

@@ -1,4 +1,4 @@
-"""Whether tensors are those of a network. Needs no torch."""
+"""Check that tensors are those of a network. Needs no torch."""
 
 from __future__ import annotations
 

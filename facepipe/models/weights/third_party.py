@@ -1,4 +1,4 @@
-"""Reading weights of other programs: PyTorch checkpoints old and new, and safetensors.
+"""Read weights of other programs: PyTorch checkpoints old and new, and safetensors.
 
 Only names and numbers are taken out of a file; nothing in it is executed. PyTorch's files are read by
 `torch.load(weights_only=True)`, whole pickled modules by the unpickler of `pickled_modules`.

@@ -1,4 +1,4 @@
-"""What every worker and scheduler needs to know, wherever it runs."""
+"""Settings that every worker and scheduler needs: memory, threads, patience."""
 
 from __future__ import annotations
 
