@@ -63,8 +63,8 @@ def reconstruct(
 def query(run: Path, sql: str, as_csv: bool, as_json: bool) -> None:
     """Ask the tables of RUN, a run, an archive or a folder of them, a question in SQL.
 
-    The views are scores, samples, failures and runs of benchmarks, faces and stages of surveillance
-    archives. Nothing is written and no other file is read.
+    The views are scores, samples, failures and runs of benchmarks, faces, files and stages of
+    surveillance archives. Nothing is written and no other file is read.
 
     Example: facepipe query runs/demo "select method, avg(ref_iou) from scores group by method"
     """

@@ -124,11 +124,13 @@ FILES = pa.schema(
         ("path", pa.binary()),
         ("size_bytes", pa.int64()),
         ("mtime_ns", pa.int64()),
-        ("inode", pa.uint64()),
+        ("inode", pa.int64()),
         ("sha256", pa.string()),
     ]
 )
-"""What files of an inbox contained when they were last read; a path is as the file system has it."""
+"""What files of an inbox contained when they were last read; a path is as the file system has it, an inode's
+64 bits are read as a signed number, since Delta tables have no others. The archive adds `date`, the day on
+which the batch began that read the file."""
 
 STAGES = pa.schema(
     [

@@ -8,16 +8,12 @@ from pathlib import Path
 
 import duckdb
 import pyarrow as pa
-import pyarrow.dataset as ds
 
 from facepipe.core.errors import UsageError
-from facepipe.core.schema import FACES, STAGES
 from facepipe.surveil.archive import Archive
+from facepipe.surveil.delta_table import faces_table, files_table, stages_table, versions
 
 _log = logging.getLogger(__name__)
-
-_NOWHERE = pa.schema([("archive", pa.string()), *FACES, ("date", pa.date32())])
-_NEVER = pa.schema([("archive", pa.string()), *STAGES])
 
 
 def find_archives(path: Path, folders: Sequence[Path]) -> list[Archive]:
@@ -47,38 +43,27 @@ def find_archives(path: Path, folders: Sequence[Path]) -> list[Archive]:
     return found
 
 
-def changes_of(archives: list[Archive]) -> list[int]:
-    """How many changes the tables of archives have seen: the same numbers, the same rows."""
-    return [archive.read_facts().change for archive in archives]
+def versions_of(archives: list[Archive]) -> list[tuple[int, ...]]:
+    """The versions of the tables of archives: the same numbers, the same rows."""
+    return [versions(archive) for archive in archives]
 
 
 def register_archives(connection: duckdb.DuckDBPyConnection, archives: list[Archive]) -> None:
-    """Make the views `faces` and `stages`, whose files are read when they are asked for, not before."""
-    faces, stages = ["SELECT * FROM _no_faces"], ["SELECT * FROM _no_stages"]
-    connection.register("_no_faces", _NOWHERE.empty_table())
-    connection.register("_no_stages", _NEVER.empty_table())
-    for number, archive in enumerate(archives):
-        folder = "'" + str(archive.path).replace("'", "''") + "'"
-        for name, data, selects in (("faces", _faces(archive), faces), ("stages", _stages(archive), stages)):
+    """Make the views `faces`, `files` and `stages`, whose files are read when they are asked for, not before.
+
+    A row of `files` counts if its content is in faces: so both show the same batches. Faces are opened first,
+    since a batch is committed to files first.
+    """
+    for name, table_of in (("faces", faces_table), ("files", files_table), ("stages", stages_table)):
+        columns = pa.schema([("archive", pa.string()), *table_of(Archive(Path())).full_schema])
+        connection.register(f"_no_{name}", columns.empty_table())
+        selects = [f"SELECT * FROM _no_{name}"]
+        for number, archive in enumerate(archives):
+            data = table_of(archive).dataset()
             if data is not None:
                 connection.register(f"_{name}_{number}", data)
-                selects.append(f"SELECT {folder} AS archive, * FROM _{name}_{number}")
-    connection.execute(f"CREATE VIEW faces AS {' UNION ALL BY NAME '.join(faces)}")
-    connection.execute(f"CREATE VIEW stages AS {' UNION ALL BY NAME '.join(stages)}")
-
-
-def _faces(archive: Archive) -> ds.Dataset | None:
-    files = [str(path) for path in archive.parts(archive.faces_path)]
-    schema = pa.schema([*FACES, ("date", pa.date32())])
-    partitioning = ds.partitioning(pa.schema([("date", pa.date32())]), flavor="hive")
-    base = str(archive.faces_path)
-    return (
-        ds.dataset(files, schema, format="parquet", partitioning=partitioning, partition_base_dir=base)
-        if files
-        else None
-    )
-
-
-def _stages(archive: Archive) -> ds.Dataset | None:
-    files = [str(path) for path in archive.parts(archive.stages_path)]
-    return ds.dataset(files, STAGES, format="parquet") if files else None
+                folder = "'" + str(archive.path).replace("'", "''") + "'"
+                counted = f"(SELECT sha256 FROM faces WHERE archive = {folder})"
+                counts = f"WHERE sha256 IN {counted}" if name == "files" else ""
+                selects.append(f"SELECT {folder} AS archive, * FROM _{name}_{number} {counts}")
+        connection.execute(f"CREATE VIEW {name} AS {' UNION ALL BY NAME '.join(selects)}")

@@ -15,7 +15,7 @@ import pyarrow as pa
 
 from facepipe.core.errors import FacepipeError, UsageError, printable
 from facepipe.core.schema import FAILURES, SAMPLES, SCORES
-from facepipe.results.archives import changes_of, find_archives, register_archives
+from facepipe.results.archives import find_archives, register_archives, versions_of
 from facepipe.results.runs import (
     FoundRun,
     concatenate,
@@ -50,7 +50,7 @@ ATTEMPTS = 5
 MEMORY_LIMIT = "4GB"
 """What a question may take; nothing is spilled to disk."""
 
-VIEWS = ("scores", "samples", "failures", "runs", "faces", "stages")
+VIEWS = ("scores", "samples", "failures", "runs", "faces", "files", "stages")
 
 # PIVOT is a MULTI: DuckDB looks up the column names first. WITH, FROM, DESCRIBE, SUMMARIZE and SHOW are
 # SELECT.
@@ -99,9 +99,9 @@ class Answer:
 def open_run(path: Path) -> duckdb.DuckDBPyConnection:
     """Open the tables of a run or an archive, or of all in a folder, for SQL.
 
-    The views are `scores`, `samples`, `failures` and `runs` of benchmark runs, `faces` and `stages` of
-    archives. Samples and failures carry `run_id` too; a run that is not complete has no scores yet. The
-    connection lives in memory: whatever is asked of it changes no file and reads no other.
+    The views are `scores`, `samples`, `failures` and `runs` of benchmark runs, `faces`, `files` and
+    `stages` of archives. Samples and failures carry `run_id` too; a run that is not complete has no scores
+    yet. The connection lives in memory: whatever is asked of it changes no file and reads no other.
 
     Raises:
         UsageError: there is neither.
@@ -156,11 +156,11 @@ def ask(path: Path, sql: str) -> Answer:
     """
     found, archives = _find(path)
     for _ in range(ATTEMPTS):
-        before = changes_of(archives)
+        before = versions_of(archives)
         try:
             return _ask(path, found, archives, sql)
         except FacepipeError:
-            if changes_of(archives) == before:
+            if versions_of(archives) == before:
                 raise
     raise FacepipeError(f"{path}: its tables changed {ATTEMPTS} times while they were read; ask again")
 

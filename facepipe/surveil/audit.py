@@ -8,12 +8,13 @@ import pyarrow as pa
 
 from facepipe.core.errors import FacepipeError
 from facepipe.surveil.archive import Archive, read_part
+from facepipe.surveil.delta_table import tables
 from facepipe.surveil.volumes import read_volume
 
 
 def steps(archive: Archive) -> int:
     """How many steps `audit` will advance by: the files of the archive's tables."""
-    return len(archive.read_facts().parts)
+    return sum(len(table.parts()) for table in tables(archive))
 
 
 def audit(archive: Archive, advance: Callable[[int], None]) -> Iterator[str]:
@@ -28,11 +29,10 @@ def audit(archive: Archive, advance: Callable[[int], None]) -> Iterator[str]:
     Returns:
         A sentence for each file that is damaged or missing.
     """
-    faces = archive.faces_path.name + "/"
-    for name in archive.read_facts().parts:
+    for path in (path for table in tables(archive) for path in table.parts()):
         try:
-            for rows in read_part(archive.path / name):
-                if name.startswith(faces):
+            for rows in read_part(path):
+                if "image_path" in rows.schema.names:
                     yield from _pixels(archive, rows)
         except FacepipeError as error:
             yield str(error)

@@ -14,12 +14,12 @@ from facepipe.core.tables import write_table
 from facepipe.surveil.archive import Archive, delete_folder
 from facepipe.surveil.batch_folder import BatchFolder
 from facepipe.surveil.config import SurveilConfig
+from facepipe.surveil.delta_table import TableChange, faces_table
 from facepipe.surveil.inbox import InboxFile
 from facepipe.surveil.repair import mend
 from facepipe.surveil.rules import Rules
 from facepipe.surveil.spec import LISTED
 from facepipe.surveil.surveil_batch import SurveilBatch
-from facepipe.surveil.table_change import TableChange
 
 logger = logging.getLogger("facepipe")
 
@@ -31,13 +31,19 @@ def begin(
     archive: Archive, config: SurveilConfig, rules: Rules, files: Sequence[InboxFile], now: datetime
 ) -> SurveilBatch:
     """Make the folder of a new batch."""
-    folder = BatchFolder(archive, archive.next_number())
+    folder = BatchFolder(archive, next_number(archive))
     table = pa.Table.from_pylist([asdict(file) for file in files], schema=LISTED)
     write_table(folder.listed_path, table, private=True)
     folder.write_facts(
         _identity(config, rules) | {"stored": now.isoformat(), "replaces": config.replaces},
     )
     return _batch(folder, config, rules)
+
+
+def next_number(archive: Archive) -> int:
+    """A number that no batch had before."""
+    in_work = (int(path.name) for path in archive.batches_path.glob("[0-9]*"))
+    return max(faces_table(archive).batch(), *in_work, 0) + 1
 
 
 def find_begun(archive: Archive, config: SurveilConfig, rules: Rules) -> list[SurveilBatch]:
@@ -47,7 +53,7 @@ def find_begun(archive: Archive, config: SurveilConfig, rules: Rules) -> list[Su
     list of files. They are in the inbox still: whatever is thrown away is done again.
     """
     begun = []
-    over = archive.read_facts().batch
+    over = faces_table(archive).batch()
     for path in sorted(archive.batches_path.glob("[0-9]*")):
         folder = BatchFolder(archive, int(path.name))
         facts = folder.read_facts()
@@ -66,7 +72,7 @@ def find_begun(archive: Archive, config: SurveilConfig, rules: Rules) -> list[Su
         for pixels in archive.pixels_path.glob(f"*/{path.name}") if folder.number > over else ():
             delete_folder(pixels)
         # Its number is spent: a worker that lost its driver may still write under it.
-        TableChange(archive).commit(folder.number)
+        TableChange(faces_table(archive)).commit(folder.number)
         folder.delete()
     return begun
 

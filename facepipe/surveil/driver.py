@@ -7,17 +7,19 @@ written their part. A run that was killed goes on there, and ends as if nothing 
 from __future__ import annotations
 
 from contextlib import ExitStack
+from urllib.parse import unquote
 
 from facepipe.core.errors import UsageError
 from facepipe.pipeline.cluster import check_cluster
 from facepipe.surveil.archive import Archive
 from facepipe.surveil.config import SurveilConfig
+from facepipe.surveil.conversion import convert
 from facepipe.surveil.night import Night, Show, now
-from facepipe.surveil.publish import finish
 from facepipe.surveil.retention import expire
 from facepipe.surveil.rules import Rules, resolve_rules
 from facepipe.surveil.steps import Steps, take_through
 from facepipe.surveil.summary import Summary
+from facepipe.surveil.upkeep import finish, sweep
 
 STEPS = Steps()
 
@@ -26,7 +28,8 @@ def check(config: SurveilConfig) -> Rules:
     """Refuse what cannot work before anything is made.
 
     Raises:
-        UsageError: no inbox; the archive in the inbox, or around it; an unknown name or cluster.
+        UsageError: no inbox; the archive in the inbox, or around it, or where no Delta table can be; an
+            unknown name or cluster.
         WeightsError: weights are damaged.
     """
     inbox, out = config.inbox.resolve(), config.out.resolve()
@@ -34,6 +37,10 @@ def check(config: SurveilConfig) -> Rules:
         raise UsageError(f"inbox {config.inbox}: no such folder")
     if out == inbox or inbox in out.parents or out in inbox.parents:
         raise UsageError(f"--out {config.out}: an archive cannot lie in its inbox, nor around it")
+    if unquote(str(out)) != str(out):
+        raise UsageError(
+            f"--out {config.out}: Delta Lake takes {out} for {unquote(str(out))}: rename the folder"
+        )
     if out.exists() and not out.is_dir():
         raise UsageError(f"--out {config.out}: is a file, a folder is needed")
     check_cluster(config.cluster, config.cluster_config)
@@ -55,7 +62,8 @@ def run(config: SurveilConfig, archive: Archive, show: Show, steps: Steps = STEP
     """
     rules = check(config)
     archive.create()
-    archive.sweep()
+    convert(archive)
+    sweep(archive)
     began = now()
     summary = Summary(began)
     if config.retain_days is not None:

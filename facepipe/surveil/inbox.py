@@ -72,6 +72,11 @@ def mtime_ns_of(facts: os.stat_result) -> int:
     return max(-_INT64_MAX, min(facts.st_mtime_ns, _INT64_MAX))
 
 
+def inode_of(facts: os.stat_result) -> int:
+    """The inode, its 64 bits read as a signed number: no table has others."""
+    return facts.st_ino - 2**64 if facts.st_ino > _INT64_MAX else facts.st_ino
+
+
 def list_inbox(inbox: Path, settle_seconds: float, listing: Listing) -> Iterator[InboxFile]:
     """Walk through an inbox in the order of names, one folder in memory at a time.
 
@@ -119,7 +124,7 @@ def _walk(
             listing.unsettled += 1
         else:
             listing.files += 1
-            yield InboxFile(path, facts.st_size, mtime_ns_of(facts), facts.st_ino)
+            yield InboxFile(path, facts.st_size, mtime_ns_of(facts), inode_of(facts))
 
 
 def _names(folder: bytes) -> list[bytes]:

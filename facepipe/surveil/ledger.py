@@ -10,6 +10,7 @@ import pyarrow.compute as pc
 
 from facepipe.pipeline.executor import TIMED_OUT, WORKER_DIED
 from facepipe.surveil.archive import Archive, read_part
+from facepipe.surveil.delta_table import faces_table, files_table
 from facepipe.surveil.digest_set import DigestSet
 from facepipe.surveil.inbox import InboxFile
 from facepipe.surveil.quarantine import UNEXPECTED
@@ -39,7 +40,7 @@ class Ledger:
         self._added: set[bytes] = set()
 
     def _known_files(self, archive: Archive) -> Iterator[bytes]:
-        for part in archive.parts(archive.files_path):
+        for part in files_table(archive).parts():
             for rows in read_part(part):
                 for row in rows.to_pylist():
                     if self.is_done(row["sha256"]):
@@ -73,7 +74,7 @@ def file_key(file: InboxFile) -> bytes:
 
 
 def _contents(archive: Archive, without: set[str]) -> Iterator[bytes]:
-    for part in archive.parts(archive.faces_path):
+    for part in faces_table(archive).parts():
         for rows in read_part(part, ["sha256"]):
             yield from (
                 bytes.fromhex(sha256)
@@ -87,7 +88,7 @@ def _stale(archive: Archive, rules: Rules) -> set[str]:
     methods = pa.array(rules.method_keys(), pa.string())
     regressor_key = rules.regressor_key()
     found: set[str] = set()
-    for part in archive.parts(archive.faces_path):
+    for part in faces_table(archive).parts():
         for rows in read_part(part, _KEYS):
             wanted = pc.if_else(
                 pc.equal(rows["kind"], "video"), rules.frames_key("video"), rules.frames_key("image")
@@ -106,7 +107,7 @@ def _failed(archive: Archive) -> set[str]:
     """The contents with a row whose reason may not be their fault."""
     reasons = pa.array(MAYBE_NOT_ITS_FAULT, pa.string())
     found: set[str] = set()
-    for part in archive.parts(archive.faces_path):
+    for part in faces_table(archive).parts():
         for rows in read_part(part, ["sha256", "reason"]):
             found |= set(pc.unique(rows["sha256"].filter(pc.is_in(rows["reason"], reasons))).to_pylist())
     return found

@@ -19,7 +19,7 @@ from facepipe.imaging.images import FORMATS, MAX_FILE_BYTES
 from facepipe.imaging.video import VideoFacts, count_frames, open_regular, read_facts
 from facepipe.imaging.video_container import container_of, recorded_at
 from facepipe.surveil.capture_time import Capture, from_exif, from_file, from_name, naive, plausible
-from facepipe.surveil.inbox import InboxFile, mtime_ns_of
+from facepipe.surveil.inbox import InboxFile, inode_of, mtime_ns_of
 from facepipe.surveil.rules import Rules
 
 CHANGED = "changed"
@@ -90,7 +90,7 @@ def look(
 def unchanged(stream: BinaryIO, file: InboxFile) -> bool:
     """Whether an opened file is the one that was listed."""
     facts = os.fstat(stream.fileno())
-    found = (facts.st_size, mtime_ns_of(facts), facts.st_ino)
+    found = (facts.st_size, mtime_ns_of(facts), inode_of(facts))
     return found == (file.size_bytes, file.mtime_ns, file.inode)
 
 

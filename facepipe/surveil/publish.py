@@ -9,15 +9,11 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from facepipe.core.schema import FACES, FILES, STAGES
-from facepipe.surveil.archive import Archive, read_part
+from facepipe.surveil.archive import read_part
 from facepipe.surveil.batch_folder import BatchFolder
+from facepipe.surveil.delta_table import ArchiveTable, TableChange, faces_table, files_table
 from facepipe.surveil.look_stage import CHANGED
-from facepipe.surveil.table_change import TableChange
 from facepipe.surveil.volumes import delete_pixels
-
-SMALL_ROWS = 1_000_000
-"""Parts with fewer rows are merged with their neighbours at the end of a run."""
 
 PATHS = ("image_path", "volume_path", "mesh_path")
 
@@ -25,32 +21,49 @@ PATHS = ("image_path", "volume_path", "mesh_path")
 def publish(folder: BatchFolder) -> None:
     """Put a finished batch into the archive and delete its folder; done again, it changes nothing.
 
-    Its rows appear, and those that they replace vanish, at once for every reader. Rows of files that changed
-    while they were read are left out, and the next run looks at them again.
+    The commit to faces is what counts: its rows appear, and those that they replace vanish, at once for every
+    reader. The rows of `files` are committed before. A row of them counts if its content is in faces, so that
+    those of a batch begin to count at that moment, too. Until then the batch's folder has all that is needed
+    to do the rest. Rows of files that changed while they were read are left out, and the next run looks at
+    them again.
     """
     archive = folder.archive
-    if archive.read_facts().batch < folder.number:
+    if faces_table(archive).batch() < folder.number:
         _put_into_tables(folder)
     delete_pixels(archive.path, folder.read_outdated())
     folder.delete()
 
 
 def _put_into_tables(folder: BatchFolder) -> None:
-    archive, change = folder.archive, TableChange(folder.archive)
     changed = _shas(folder, pc.field("reason") == CHANGED)
+    files = files_table(folder.archive)
+    if files.batch() < folder.number:
+        _files_change(files, folder, changed).commit(folder.number)
+    faces = faces_table(folder.archive)
+    change = TableChange(faces)
     outdated = [name for table in _rows(folder) for name in _pixels_of(table, changed)]
     if folder.read_facts()["replaces"]:
         replaced = _shas(folder, None) - changed
-        for part in archive.parts(archive.faces_path):
+        for part in faces.parts():
             outdated += _remove_rows(change, part, replaced)
     for date in sorted(_dates(folder)):
-        change.add(archive.face_folder(date), _rows_of_date(folder, date, changed), FACES)
-    known = folder.read_looked()
-    kept = known.filter(pc.is_valid(known["sha256"]))
-    kept = kept.filter(pc.invert(pc.is_in(kept["sha256"], pa.array(sorted(changed), pa.string()))))
-    change.add(archive.files_path, [kept], FILES)
+        change.add(_rows_of_date(folder, date, changed), date)
     folder.write_outdated(outdated)
     change.commit(folder.number)
+
+
+def _files_change(files: ArchiveTable, folder: BatchFolder, changed: set[str]) -> TableChange:
+    """The files of a batch; where it replaces rows, they take the place of what was known of their paths."""
+    change, facts, looked = TableChange(files), folder.read_facts(), folder.read_looked()
+    if facts["replaces"]:
+        paths = pc.unique(looked["path"])
+        for part in files.parts():
+            if any(pc.any(pc.is_in(rows["path"], paths)).as_py() for rows in read_part(part, ["path"])):
+                change.rewrite(part, _without(part, "path", paths))
+    known = looked.filter(pc.is_valid(looked["sha256"]))
+    known = known.filter(pc.invert(pc.is_in(known["sha256"], pa.array(sorted(changed), pa.string()))))
+    change.add([known], facts["stored"][:10])
+    return change
 
 
 def _rows(folder: BatchFolder) -> Iterator[pa.Table]:
@@ -87,11 +100,6 @@ def _shas(folder: BatchFolder, which: pc.Expression | None) -> set[str]:
 def _remove_rows(change: TableChange, part: Path, shas: set[str]) -> list[str]:
     """Take the rows of some inputs out of a file of the table; return the names of their pixels."""
     members = pa.array(sorted(shas), pa.string())
-
-    def left() -> Iterator[pa.Table]:
-        for rows in read_part(part):
-            yield pa.Table.from_batches([rows.filter(pc.invert(pc.is_in(rows["sha256"], members)))])
-
     if not any(pc.any(pc.is_in(rows["sha256"], members)).as_py() for rows in read_part(part, ["sha256"])):
         return []
     outdated = [
@@ -99,8 +107,14 @@ def _remove_rows(change: TableChange, part: Path, shas: set[str]) -> list[str]:
         for rows in read_part(part, ["sha256", *PATHS])
         for name in _pixels_of(pa.Table.from_batches([rows]), shas)
     ]
-    change.rewrite(part, left(), FACES)
+    change.rewrite(part, _without(part, "sha256", members))
     return outdated
+
+
+def _without(part: Path, column: str, values: pa.Array) -> Iterator[pa.Table]:
+    """The rows of a file but for those that have one of some values in a column."""
+    for rows in read_part(part):
+        yield pa.Table.from_batches([rows.filter(pc.invert(pc.is_in(rows[column], values)))])
 
 
 def _pixels_of(table: pa.Table, shas: set[str]) -> Iterator[str]:
@@ -108,17 +122,3 @@ def _pixels_of(table: pa.Table, shas: set[str]) -> Iterator[str]:
     theirs = table.filter(pc.is_in(table["sha256"], pa.array(sorted(shas), pa.string())))
     for column in PATHS:
         yield from theirs[column].drop_null().to_pylist()
-
-
-def finish(archive: Archive, speeds: pa.Table) -> None:
-    """Merge what many runs left in small parts, and keep how fast this run was (rows of `STAGES`)."""
-    change = TableChange(archive)
-    by_date: dict[Path, list[Path]] = {}
-    for part in archive.parts(archive.faces_path):
-        by_date.setdefault(part.parent, []).append(part)
-    for folder, parts in by_date.items():
-        change.merge(folder, parts, FACES, SMALL_ROWS)
-    change.merge(archive.files_path, archive.parts(archive.files_path), FILES, SMALL_ROWS)
-    change.merge(archive.stages_path, archive.parts(archive.stages_path), STAGES, SMALL_ROWS)
-    change.add(archive.stages_path, [speeds], STAGES)
-    change.commit()

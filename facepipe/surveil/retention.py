@@ -1,4 +1,4 @@
-"""Away with images, volumes and meshes that are no longer to be kept."""
+"""Delete images, volumes and meshes past retention, and what older versions of the table say of them."""
 
 from __future__ import annotations
 
@@ -10,10 +10,9 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from facepipe.core.schema import FACES
 from facepipe.surveil.archive import Archive, delete_folder, read_part
+from facepipe.surveil.delta_table import TableChange, faces_table
 from facepipe.surveil.publish import PATHS
-from facepipe.surveil.table_change import TableChange
 
 logger = logging.getLogger("facepipe")
 
@@ -22,7 +21,8 @@ def expire(archive: Archive, retain_days: int, now: datetime) -> int:
     """Delete images, volumes and meshes that were stored that many days ago or earlier; their rows stay.
 
     What counts is when the archive stored them: the time of capture is what a file says, and a clock that
-    was never set must not keep a face for ever.
+    was never set must not keep a face for ever. The files of the table that name them are deleted, too: no
+    older version can be read afterwards.
 
     Args:
         archive: of which.
@@ -34,10 +34,11 @@ def expire(archive: Archive, retain_days: int, now: datetime) -> int:
     """
     last = (now - timedelta(days=retain_days)).date()
     limit = pa.scalar(datetime(last.year, last.month, last.day), pa.timestamp("us"))
-    change = TableChange(archive)
-    for part in archive.parts(archive.faces_path):
+    table = faces_table(archive)
+    change = TableChange(table)
+    for part in table.parts():
         if any(_expired(rows, limit).true_count for rows in read_part(part, _EXPIRY)):
-            change.rewrite(part, (_without_pixels(rows, limit) for rows in read_part(part)), FACES)
+            change.rewrite(part, (_without_pixels(rows, limit) for rows in read_part(part)))
     change.commit()
     in_work = {path.name for path in archive.batches_path.glob("*")}
     tomorrow = (now + timedelta(days=1)).date().isoformat()

@@ -53,7 +53,7 @@ ITEMS = pa.schema(
         ("path", pa.binary()),
         ("size_bytes", pa.int64()),
         ("mtime_ns", pa.int64()),
-        ("inode", pa.uint64()),
+        ("inode", pa.int64()),
         ("sha256", pa.string()),
         ("kind", pa.string()),
         ("time", pa.timestamp("us")),

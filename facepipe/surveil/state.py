@@ -8,7 +8,8 @@ from datetime import datetime
 from pathlib import Path
 
 from facepipe.core.errors import FacepipeError
-from facepipe.surveil.archive import Archive, ArchiveFacts, read_part
+from facepipe.surveil.archive import Archive, read_part
+from facepipe.surveil.delta_table import faces_table, files_table, stages_table, versions
 
 GB = 1e9
 
@@ -25,31 +26,32 @@ def describe(archive: Archive) -> list[str]:
         FacepipeError: one of its tables is damaged.
     """
     for _ in range(ATTEMPTS):
-        facts = archive.read_facts()
+        archive.read_facts()
+        before = versions(archive)
         try:
-            return list(_lines(archive, facts))
+            return list(_lines(archive))
         except FacepipeError:
-            if archive.read_facts().change == facts.change:
+            if versions(archive) == before:
                 raise
     raise FacepipeError(
         f"{archive.path}: its tables changed {ATTEMPTS} times while they were read; ask again"
     )
 
 
-def _lines(archive: Archive, facts: ArchiveFacts) -> Iterator[str]:
-    yield f"{archive.path}: archive of {facts.created[:10]}, {_state(archive)}"
-    known = archive.parts(archive.files_path, facts)
+def _lines(archive: Archive) -> Iterator[str]:
+    yield f"{archive.path}: archive of {archive.read_facts().created[:10]}, {_state(archive)}"
+    known = files_table(archive).parts()
     files = sum(rows.num_rows for part in known for rows in read_part(part, ["size_bytes"]))
     reasons: dict[str, int] = {}
     inputs: set[str] = set()
-    for part in archive.parts(archive.faces_path, facts):
+    for part in faces_table(archive).parts():
         for rows in read_part(part, ["sha256", "reason"]):
             inputs.update(rows["sha256"].to_pylist())
             for reason in rows["reason"].to_pylist():
                 reasons[reason or ""] = reasons.get(reason or "", 0) + 1
     yield f"  {files} files read, {len(inputs)} inputs, {reasons.pop('', 0)} faces"
     yield from (f"  {count:>8} {reason}" for reason, count in sorted(reasons.items()))
-    last = _last_run(archive, facts)
+    last = _last_run(archive)
     if last is not None:
         yield f"  last run with anything to do: {last.isoformat(sep=' ', timespec='seconds')} UTC"
     yield f"  disk: {_size(archive.pixels_path):.2f} GB of pixels, {_size(archive.path):.2f} GB in all"
@@ -63,9 +65,9 @@ def _state(archive: Archive) -> str:
     return "no run is working on it"
 
 
-def _last_run(archive: Archive, facts: ArchiveFacts) -> datetime | None:
+def _last_run(archive: Archive) -> datetime | None:
     started: list[datetime] = []
-    for part in archive.parts(archive.stages_path, facts):
+    for part in stages_table(archive).parts():
         for rows in read_part(part, ["started"]):
             started += rows["started"].to_pylist()
     return max(started, default=None)

@@ -20,7 +20,7 @@ PARQUET = {
     "facepipe/surveil/archive.py",
     "facepipe/bench/completeness.py",
     "facepipe/surveil/state.py",
-    "facepipe/surveil/table_change.py",
+    "facepipe/surveil/delta_table.py",
     "facepipe/core/tables.py",
 }
 """The modules that may open Parquet files. import-linter knows other packages as a whole only."""

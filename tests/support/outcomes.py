@@ -11,6 +11,7 @@ import pyarrow.parquet as pq
 
 from facepipe.pipeline.batch_store import BatchStore
 from facepipe.surveil.archive import Archive
+from facepipe.surveil.delta_table import faces_table, files_table
 from facepipe.surveil.volumes import read_volume
 
 FROM_RUN_TO_RUN = ("stored", "image_path", "volume_path", "mesh_path")
@@ -58,7 +59,7 @@ def check_archive(path: Path, calm: Path, inbox: Path, lost: Mapping[str, str]) 
     ]
     ids = [row["face_id"] for row in faces]
     assert len(set(ids)) == len(ids)
-    files = [row for part in archive.parts(archive.files_path) for row in pq.read_table(part).to_pylist()]
+    files = [row for part in files_table(archive).parts() for row in pq.read_table(part).to_pylist()]
     names = sorted(file["path"].decode() for file in files)
     assert names == sorted(str(file.relative_to(inbox)) for file in inbox.rglob("*") if file.is_file())
     assert {file["sha256"] for file in files} == {row["sha256"] for row in faces}
@@ -82,7 +83,7 @@ def stored_volumes(archive: Path) -> list[str]:
 
 
 def _rows(archive: Archive) -> list[dict]:
-    parts = [pq.read_table(part) for part in archive.parts(archive.faces_path)]
+    parts = [pq.read_table(part) for part in faces_table(archive).parts()]
     return pa.concat_tables(parts).to_pylist()
 
 

@@ -14,7 +14,7 @@ from inboxes import BrightDetector
 
 from facepipe.cli import facepipe
 from facepipe.core.errors import EnvironmentTroubleError, FacepipeError, RunConflictError
-from facepipe.core.schema import FACES, FILES
+from facepipe.core.schema import FACES
 from facepipe.core.tables import write_table
 from facepipe.pipeline.unit import Unit
 from facepipe.pipeline.verify import VERIFY, VerifyJob
@@ -22,12 +22,12 @@ from facepipe.surveil import audit, batch, rules
 from facepipe.surveil.archive import Archive
 from facepipe.surveil.batch_folder import BatchFolder
 from facepipe.surveil.config import SurveilConfig
+from facepipe.surveil.delta_table import TableChange, faces_table, files_table
 from facepipe.surveil.repair import mend
 from facepipe.surveil.rows import write_rows
 from facepipe.surveil.spec import FACES_PER_UNIT, FILES_PER_LOOK, ITEMS, LISTED, STAGES, WHOLE, Wave
 from facepipe.surveil.stage_io import SURVEIL_STAGES
 from facepipe.surveil.surveil_batch import SurveilBatch
-from facepipe.surveil.table_change import TableChange
 
 TODAY = datetime(2026, 1, 1)
 FIRST, SECOND = Wave(0), Wave(1)
@@ -188,15 +188,15 @@ def test_verifying_an_archive_names_what_is_damaged(begun: SurveilBatch) -> None
     image = begun.pixels / "first.png"
     image.touch()
     named = {"volume_path": NAMED, "image_path": image.relative_to(archive.path).as_posix()}
-    change = TableChange(archive)
-    change.add(archive.face_folder("2026-01-01"), [pa.Table.from_pylist([named], FACES)], FACES)
-    change.add(archive.files_path, [pa.Table.from_pylist([{"sha256": "a" * 64}], FILES)], FILES)
-    change.commit(folder.number)
+    for table, row in ((files_table(archive), {"sha256": "a" * 64}), (faces_table(archive), named)):
+        change = TableChange(table)
+        change.add([pa.Table.from_pylist([row], table.schema)], "2026-01-01")
+        change.commit(folder.number)
     folder.delete()
     assert audit.steps(archive) == 2
     status = ["status", str(archive.path), "--verify"]
     assert "every table and volume is what was written" in CliRunner().invoke(facepipe, status).output
-    volume, (table,) = begun.open_store().shard_path(FIRST.volumes, 0), archive.parts(archive.files_path)
+    volume, (table,) = begun.open_store().shard_path(FIRST.volumes, 0), files_table(archive).parts()
     for path, name in ((volume, archive.path / NAMED), (table, table)):
         sound = path.read_bytes()
         # Within the compressed voxels; within the first page.
@@ -231,8 +231,8 @@ def test_a_batch_without_description_is_done_again(
     config = SurveilConfig(inbox=tmp_path, out=folder.archive.path)
     folder.facts_path.write_text("damaged")
     if over:
-        TableChange(folder.archive).commit(folder.number)
+        TableChange(faces_table(folder.archive)).commit(folder.number)
     assert batch.find_begun(folder.archive, config, rules.resolve_rules(config)) == []
     assert not folder.path.exists()
     assert begun.pixels.exists() == over
-    assert folder.archive.next_number() == folder.number + 1
+    assert batch.next_number(folder.archive) == folder.number + 1

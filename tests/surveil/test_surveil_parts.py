@@ -1,4 +1,4 @@
-"""What surveillance runs are made of: times, containers, frames, plans, sets of digests, growing tables."""
+"""What surveillance runs are made of: times, containers, frames, plans, sets of digests."""
 
 from __future__ import annotations
 
@@ -12,8 +12,6 @@ from fnmatch import fnmatch
 from pathlib import Path
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
 import zarr
 from hypothesis import given, settings
@@ -23,14 +21,12 @@ from PIL import Image
 from zarr.storage import ZipStore
 
 from facepipe.core.conventions import VolumeGeometry
-from facepipe.core.errors import FacepipeError, RunConflictError, SampleError, UsageError
+from facepipe.core.errors import FacepipeError, RunConflictError, SampleError
 from facepipe.core.files import replacing
-from facepipe.core.schema import FACES, FILES
 from facepipe.geometry.volume import surface
 from facepipe.imaging.video import FrameRule, count_frames, open_regular, read_facts, read_frames
 from facepipe.imaging.video_container import container_of, recorded_at
 from facepipe.pipeline.batch_store import BatchStore
-from facepipe.surveil import state
 from facepipe.surveil.archive import Archive
 from facepipe.surveil.capture_time import from_exif, from_file, from_name
 from facepipe.surveil.digest_set import DigestSet
@@ -44,7 +40,7 @@ from facepipe.surveil.spec import (
     make_items,
     stated_frames,
 )
-from facepipe.surveil.table_change import TableChange
+from facepipe.surveil.upkeep import sweep
 from facepipe.surveil.volumes import delete_pixels, read_volume, volume_name
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
@@ -266,146 +262,6 @@ def test_a_digest_set_is_a_set(first: list[int], added: list[int]) -> None:
         assert (digest(number) in found) == (number in {*first, *added})
 
 
-SCHEMA = pa.schema([("n", pa.int64())])
-
-
-def rows(*numbers: int) -> list[pa.Table]:
-    return [pa.table({"n": pa.array(numbers, pa.int64())})]
-
-
-class TestGrowingTables:
-    @staticmethod
-    def numbers(archive: Archive) -> list[list[int]]:
-        return [pq.read_table(part)["n"].to_pylist() for part in archive.parts(archive.files_path)]
-
-    def add(self, archive: Archive, *tables: list[pa.Table]) -> None:
-        change = TableChange(archive)
-        for table in tables:
-            change.add(archive.files_path, table, SCHEMA)
-        change.commit()
-
-    def test_merging_keeps_every_row_once_and_leaves_large_files_alone(self, archive: Archive) -> None:
-        self.add(archive, rows(*range(100)))
-        self.add(archive, rows(1, 10), rows(2))
-        change = TableChange(archive)
-        change.merge(archive.files_path, archive.parts(archive.files_path), SCHEMA, small_rows=100)
-        change.commit()
-        assert self.numbers(archive) == [list(range(100)), [1, 10, 2]]
-        assert len(list(archive.files_path.iterdir())) == 2
-
-    def test_a_change_happens_when_it_is_committed_and_not_before(self, archive: Archive) -> None:
-        self.add(archive, rows(1, 2), rows(3))
-        one, _ = archive.parts(archive.files_path)
-        change = TableChange(archive)
-        change.rewrite(one, rows(1), SCHEMA)
-        change.add(archive.face_folder("2026-01-31"), rows(4), SCHEMA)
-        assert self.numbers(archive) == [[1, 2], [3]]
-        assert archive.parts(archive.faces_path) == []
-        change.commit(batch=7)
-        assert self.numbers(archive) == [[3], [1]]
-        assert len(archive.parts(archive.faces_path)) == 1
-        assert archive.next_number() == 8
-
-    def test_what_was_never_committed_is_swept_away(self, archive: Archive) -> None:
-        self.add(archive, rows(1))
-        TableChange(archive).add(archive.files_path, rows(2), SCHEMA)
-        (archive.files_path / ".part-00000002-000001.parquet.7.tmp").touch()
-        archive.sweep()
-        assert len(list(archive.files_path.iterdir())) == 1
-        assert self.numbers(archive) == [[1]]
-
-    def night(self, archive: Archive, number: int, merged: bool = True) -> None:
-        """What a run does to the tables."""
-        archive.sweep()
-        self.add(archive, rows(number))
-        if merged:
-            change = TableChange(archive)
-            change.merge(archive.files_path, archive.parts(archive.files_path), SCHEMA, small_rows=100)
-            change.commit()
-
-    @pytest.mark.parametrize("merged", [True, False])
-    @pytest.mark.parametrize("nights", [1, 2])
-    def test_an_older_archive_json_costs_no_row(self, archive: Archive, merged: bool, nights: int) -> None:
-        for number in (1, 2):
-            self.night(archive, number, merged)
-        copy = archive.json_path.read_bytes()
-        for number in range(3, 3 + nights):
-            self.night(archive, number, merged)
-        newest = archive.json_path.read_bytes()
-        archive.json_path.write_bytes(copy)
-        before = sorted(archive.files_path.iterdir())
-        with pytest.raises(FacepipeError, match="restore the whole archive"):
-            archive.sweep()
-        assert sorted(archive.files_path.iterdir()) == before
-        assert archive.json_path.read_bytes() == copy
-        archive.json_path.write_bytes(newest)
-        archive.sweep()
-        kept = [number for part in self.numbers(archive) for number in part]
-        assert sorted(kept) == list(range(1, 3 + nights))
-
-    def test_where_a_file_is_missing_no_other_is_deleted(self, archive: Archive) -> None:
-        self.add(archive, rows(1), rows(2))
-        TableChange(archive).add(archive.files_path, rows(3), SCHEMA)
-        gone, *_ = archive.parts(archive.files_path)
-        gone.unlink()
-        with pytest.raises(FacepipeError, match=f"{gone.name}: is missing.*restore the whole archive"):
-            archive.sweep()
-        assert len(list(archive.files_path.iterdir())) == 2
-
-    def test_a_file_dropped_by_a_run_that_died_is_swept_away(self, archive: Archive) -> None:
-        self.add(archive, rows(1))
-        (dropped,) = archive.parts(archive.files_path)
-        copy = dropped.read_bytes()
-        change = TableChange(archive)
-        change.rewrite(dropped, rows(2), SCHEMA)
-        change.commit()
-        dropped.write_bytes(copy)
-        archive.sweep()
-        assert not dropped.exists()
-        assert self.numbers(archive) == [[2]]
-
-    def test_without_rows_there_is_no_file(self, archive: Archive) -> None:
-        before = archive.read_facts()
-        self.add(archive, rows())
-        assert archive.read_facts() == before
-        assert not list(archive.files_path.iterdir())
-
-
-def test_an_archive_is_described_again_when_files_are_merged_away_meanwhile(
-    archive: Archive, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    for sha256 in ("a", "b"):
-        change = TableChange(archive)
-        change.add(archive.files_path, [pa.Table.from_pylist([{"sha256": sha256}], FILES)], FILES)
-        change.add(archive.faces_path, [pa.Table.from_pylist([{"sha256": sha256}], FACES)], FACES)
-        change.commit()
-
-    def merge_first(*arguments):
-        monkeypatch.undo()
-        change = TableChange(archive)
-        change.merge(archive.faces_path, archive.parts(archive.faces_path), FACES, 100)
-        change.merge(archive.files_path, archive.parts(archive.files_path), FILES, 100)
-        change.commit()
-        return state.read_part(*arguments)
-
-    monkeypatch.setattr(state, "read_part", merge_first)
-    assert "2 files read, 2 inputs, 2 faces" in "\n".join(state.describe(archive))
-    archive.parts(archive.faces_path)[0].write_bytes(b"damaged")
-    with pytest.raises(FacepipeError, match="not a readable Parquet file"):
-        state.describe(archive)
-
-
-@pytest.mark.parametrize("text", ["{", "[]", '{"format": 2}', '{"format": 2, "created": "", "parts": 3}'])
-def test_a_damaged_archive_is_not_swept(archive: Archive, text: str) -> None:
-    change = TableChange(archive)
-    change.add(archive.files_path, rows(1), SCHEMA)
-    change.commit()
-    archive.json_path.write_text(text)
-    with pytest.raises(UsageError, match=r"archive\.json"):
-        archive.sweep()
-    assert len(list(archive.files_path.iterdir())) == 1
-
-
 def test_a_folder_of_something_else_is_left_as_it_is(tmp_path: Path) -> None:
     tmp_path.chmod(0o755)
     (tmp_path / "holiday.png").touch()
@@ -420,7 +276,7 @@ def test_an_archive_that_was_half_made_is_made(tmp_path: Path) -> None:
     archive = Archive(tmp_path)
     with archive.lock():
         archive.create()
-        archive.sweep()
+        sweep(archive)
     assert {path.name for path in tmp_path.iterdir()} == {".lock", "archive.json"}
 
 
