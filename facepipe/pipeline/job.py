@@ -68,10 +68,10 @@ class Job(Protocol[U_contra]):
         """First and past-the-last index of the samples of a unit."""
 
     def run(self, unit: U_contra, skip: Reasons, device: str) -> UnitReport:
-        """Do one unit, on a worker; it counts as done once its part is written.
+        """Do one unit, on a worker; it counts as done once its result is written.
 
         Args:
-            unit: which part of the job.
+            unit: which one of the job.
             skip: samples that must not be touched, since they killed workers, with their reasons.
             device: where networks run; 'cuda' falls back to 'cpu' on a worker without one.
 
