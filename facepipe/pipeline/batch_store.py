@@ -371,4 +371,5 @@ def _is_array(file: Path) -> bool:
 @lru_cache(maxsize=512)
 def _open_array(folder: str, inode: int, mtime_ns: int) -> zarr.Array:  # noqa: ARG001 - part of the key
     # As text, a path with '::' in it would be taken for a chain of addresses.
-    return zarr.open_array(LocalStore(folder), mode="r+", config=_ARRAY_CONFIG)
+    # Opening takes no configuration, and without it a shard of nothing but zeros would have no file.
+    return zarr.open_array(LocalStore(folder), mode="r+").with_config(_ARRAY_CONFIG)
