@@ -155,11 +155,11 @@ class _Failures:
         self._found: dict[tuple[int, str, str], dict[str, Any]] = {}
 
     def reject(self, index: int, row: Mapping[str, Any]) -> None:
-        """Take a row of ingest: a candidate that is no sample, by its place among the candidates."""
+        """Add a row of ingest: a candidate that is no sample, by its place among the candidates."""
         self._add(index, row["sample_id"], _INGEST, "", row)
 
     def note(self, unit: BenchUnit, rows: pa.Table) -> None:
-        """Take what a unit of a later stage says of quarantined samples."""
+        """Add the quarantined samples that a unit of a later stage reports."""
         reason = rows["reason"]
         if reason.null_count == len(reason):
             return
@@ -177,5 +177,5 @@ class _Failures:
         }
 
     def table(self) -> pa.Table:
-        """What was found, as failures.parquet has it."""
+        """Return the rows of failures.parquet."""
         return pa.Table.from_pylist(list(self._found.values()), schema=FAILURES)

@@ -51,7 +51,7 @@ class RunStore(BatchStore):
 
     @property
     def failures_path(self) -> Path:
-        """What was quarantined, and why."""
+        """The table of quarantined samples and their reasons."""
         return self.path / "failures.parquet"
 
     @property

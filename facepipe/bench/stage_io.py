@@ -234,7 +234,7 @@ def _rows(start: int, stop: int, reasons: Reasons, seconds: float) -> pa.Table:
 
 
 def _result(spec: RunSpec, store: RunStore, name: str, index: int) -> NDArray[np.uint8]:
-    """What another program made of a sample, as a volume."""
+    """Read the result of another program for a sample, as a volume."""
     sample = read_table(store.samples_path).slice(index, 1).to_pylist()[0]
     crop = Crop(sample["crop_x0"], sample["crop_y0"], sample["crop_size"])
     truth = _truth(spec, store, sample["truth"], index)

@@ -14,7 +14,7 @@ class Named(Protocol):
 
     @property
     def name(self) -> str:
-        """What users call it."""
+        """The name that users give."""
 
 
 N = TypeVar("N", bound=Named)

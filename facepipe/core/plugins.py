@@ -41,7 +41,7 @@ _TARGET = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_][\w.]*")
 
 @dataclass(frozen=True)
 class PluginSource:
-    """Where a plug-in comes from: what a run records of it and what its workers compare.
+    """Origin of a plug-in, as runs record it and workers compare it.
 
     Attributes:
         kind: what it is.
@@ -233,7 +233,7 @@ def _folder_at_hand(module: ModuleType) -> str:
 
 
 def _declared(kind: Kind, name: str, value: Any, attribute: str, expected: type, default: Any = None) -> Any:
-    """What a plug-in declares of itself.
+    """Return the values that a plug-in declares.
 
     Raises:
         PluginError: it is missing or of another type.

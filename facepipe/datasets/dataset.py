@@ -54,7 +54,7 @@ class Sample:
 
 @dataclass(frozen=True)
 class TruthSource:
-    """Where the truth of a data set comes from: recorded with a run.
+    """Source of a data set's truth, as runs record it.
 
     Attributes:
         description: one line for a person, such as the model, the region and its number of vertices.
@@ -72,7 +72,7 @@ class Dataset(Protocol):
 
     @property
     def name(self) -> str:
-        """What tables call it."""
+        """Name in tables."""
 
     @property
     def kind(self) -> str:
@@ -101,4 +101,4 @@ class Dataset(Protocol):
         """The shared triangles of the dense truth, or None where there is none."""
 
     def truth_source(self) -> TruthSource:
-        """Where the truth comes from."""
+        """Source of the truth."""

@@ -51,7 +51,7 @@ class Problem:
 
 @dataclass
 class Inspection:
-    """What was found.
+    """The result of an inspection.
 
     Attributes:
         name, kind: of the data set.

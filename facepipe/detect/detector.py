@@ -46,7 +46,7 @@ class Detector(Protocol):
 
     @property
     def name(self) -> str:
-        """What `open_detector` calls it."""
+        """Name, as `open_detector` takes it."""
 
     @property
     def fingerprint(self) -> str:

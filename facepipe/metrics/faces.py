@@ -85,7 +85,7 @@ def landmark_depth_nme(
 
 @dataclass(frozen=True)
 class SurfaceScores:
-    """How two surfaces compare.
+    """Scores of one surface against another.
 
     Attributes:
         chamfer_rel: mean of the two mean distances, in d.

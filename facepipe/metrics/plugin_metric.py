@@ -24,7 +24,7 @@ _COLUMN = re.compile(r"[a-z][a-z0-9_]*")
 
 
 class MetricPlugin(Protocol):
-    """What a plug-in metric declares and does.
+    """The protocol of plug-in metrics.
 
     A plug-in may also have `fingerprint() -> str`, a digest of what its source does not say, such as its
     weights.
@@ -64,7 +64,7 @@ class PluginMetric:
 
     @property
     def description(self) -> Metric:
-        """What its column means."""
+        """Description of its column."""
         description: Metric = self.plugin.value.description
         return description
 

@@ -42,7 +42,7 @@ U_contra = TypeVar("U_contra", bound=StagedUnit, contravariant=True)
 
 @dataclass(frozen=True)
 class UnitReport:
-    """What became of a unit.
+    """Outcome of a unit.
 
     Attributes:
         samples: how many it has.

@@ -30,7 +30,7 @@ from facepipe.reconstruct.face import (
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of one photo.
+    """Result for one photo.
 
     Attributes:
         photo: its path.
@@ -47,7 +47,7 @@ class Outcome:
 
 @dataclass(frozen=True)
 class ReconstructOptions:
-    """How photos are to be reconstructed.
+    """Options of a reconstruction.
 
     Attributes:
         formats: of the meshes.

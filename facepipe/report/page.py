@@ -39,7 +39,7 @@ MOST_FAILURES = 25
 
 @dataclass(frozen=True)
 class FailureSummary:
-    """What was quarantined: counts by stage and reason, and the first rows."""
+    """Quarantined samples: counts by stage and reason, and the first rows."""
 
     n_samples: int
     counts: list[tuple[str, str, int]]
@@ -117,7 +117,7 @@ def write_report(path: Path) -> Path:
 
 
 def render_page(report: Report, viewer: Mapping[str, Any] | None) -> str:
-    """Lay a report out as HTML. Every name in it is escaped, and only the page's own script may run."""
+    """Render a report as HTML. Every name in it is escaped, and only the page's own script may run."""
     folder = files("facepipe.report")
     script = folder.joinpath("viewer.js").read_text(encoding="utf-8")
     environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True)

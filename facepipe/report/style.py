@@ -15,7 +15,7 @@ N_COLOURS = 10
 
 @dataclass(frozen=True)
 class MethodStyle:
-    """How a method appears.
+    """Colour and label of a method.
 
     Attributes:
         name: as in the tables.

@@ -90,7 +90,7 @@ def result_sections(
 
 
 def stratum_tables(scores: pa.Table, metric: Metric, found: Sequence[Verdict]) -> list[StratumTable]:
-    """How the deciding metric differs by head pose, skin tone and subset, where these are known.
+    """Tables of the deciding metric by head pose, skin tone and subset, where these are known.
 
     Shown are the reference and the best method of each size, for the first regressor and degradation.
     """

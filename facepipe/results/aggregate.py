@@ -30,7 +30,7 @@ class ConditionSummary:
 
 @dataclass(frozen=True)
 class Difference:
-    """How much more than the baseline method a condition's metrics are, over the samples both have."""
+    """Paired difference of a condition's metrics from the baseline method, over the samples of both."""
 
     condition: Condition
     baseline: str

@@ -65,7 +65,7 @@ class Answer:
     rows: list[tuple[Any, ...]]
 
     def as_csv(self) -> str:
-        """As CSV with a header; null is an empty field."""
+        """Format as CSV with a header; null is an empty field."""
         text = io.StringIO()
         writer = csv.writer(text, lineterminator="\n")
         writer.writerow(self.columns)
@@ -73,12 +73,12 @@ class Answer:
         return text.getvalue()
 
     def as_json(self) -> str:
-        """As a JSON list of objects; numbers that JSON lacks (NaN, infinity) become null, keys text."""
+        """Format as a JSON list of objects; NaN and infinity become null, keys text."""
         rows = [dict(zip(self.columns, map(_plain, row), strict=True)) for row in self.rows]
         return json.dumps(rows, indent=2, ensure_ascii=False, default=str, allow_nan=False)
 
     def as_text(self) -> str:
-        """As aligned columns."""
+        """Format as aligned columns."""
         numeric = [
             all(isinstance(row[i], int | float | Decimal) or row[i] is None for row in self.rows)
             for i in range(len(self.columns))

@@ -134,5 +134,5 @@ def read_scores(path: Path) -> pa.Table:
 
 
 def concatenate(tables: Iterable[pa.Table], schema: pa.Schema) -> pa.Table:
-    """Put tables one below the other, after no rows of a schema; columns that one lacks are null."""
+    """Concatenate tables under a schema; columns that one lacks are null."""
     return pa.concat_tables([schema.empty_table(), *tables], promote_options="permissive")

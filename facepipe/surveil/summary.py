@@ -18,7 +18,7 @@ UNITS_OF = {"look": "files", "detect": "frames", "restore": "faces", "regress": 
 
 @dataclass
 class Speed:
-    """How fast a stage was."""
+    """Speed of a stage."""
 
     units: int = 0
     items: int = 0
@@ -33,7 +33,7 @@ class Speed:
 
 @dataclass
 class Summary:
-    """What a run came to.
+    """Counts and speeds of a run.
 
     Attributes:
         started: UTC.
@@ -84,7 +84,7 @@ class Summary:
         return pa.Table.from_pylist(rows, schema=STAGES)
 
     def lines(self) -> list[str]:
-        """For a person."""
+        """Format the summary as lines of text."""
         listing = self.listing
         text = [
             f"{listing.files} files: {self.inputs} new inputs, {self.duplicates} duplicates, "

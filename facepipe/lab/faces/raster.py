@@ -22,7 +22,7 @@ NOTHING = -1
 
 @dataclass(frozen=True, eq=False)
 class Fragments:
-    """What the pixels of a square picture see.
+    """Visible triangle and barycentric coordinates of each pixel of a square picture.
 
     Attributes:
         triangle: int32 (S, S), or `NOTHING`.

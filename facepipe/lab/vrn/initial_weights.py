@@ -46,7 +46,7 @@ class Initial:
 
 
 def start_from(file: WeightsFile, trained: TrainableArchitecture, seed: int = 0) -> Initial:
-    """Take weights over for a training, with how they are to be run.
+    """Load weights to start a training from, with their preprocessing.
 
     Args:
         file: the weights.

@@ -23,7 +23,7 @@ class Method(Protocol):
 
     @property
     def name(self) -> str:
-        """What the tables call it."""
+        """Name in tables."""
 
     def fits(self, low_px: int) -> bool:
         """Whether it can bring images of this side to network size."""

@@ -26,11 +26,11 @@ class Regressor(Protocol):
 
     @property
     def name(self) -> str:
-        """What the tables call it."""
+        """Name in tables."""
 
     @property
     def geometry(self) -> VolumeGeometry:
-        """Where its voxels lie."""
+        """Placement of its voxels."""
 
     def fingerprint(self) -> str:
         """A digest of everything that determines its output (weights' identity included)."""

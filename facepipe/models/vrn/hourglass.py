@@ -83,7 +83,7 @@ def _idle_block(channels: int, inner: int) -> ResidualBlock:
 
 
 class StackedStage(nn.Module):
-    """What stages of every stacked hourglass do; the subclasses say what they are made of."""
+    """Base class of the stages of stacked hourglasses; subclasses define their layers."""
 
     hourglass: nn.Module
     head: nn.Module

@@ -23,7 +23,7 @@ Output = Literal["volume", "mesh"]
 
 
 class RegressorPlugin(Protocol):
-    """What a plug-in regressor declares and does.
+    """The protocol of plug-in regressors.
 
     A plug-in may also have `fingerprint() -> str`, a digest of what its source does not say, such as its
     weights; a run that began with another one is not continued.
@@ -68,7 +68,7 @@ class PluginRegressor:
 
     @property
     def geometry(self) -> VolumeGeometry:
-        """Where its voxels lie."""
+        """Placement of its voxels."""
         geometry: VolumeGeometry = self.plugin.value.geometry
         return geometry
 

@@ -21,7 +21,7 @@ FILE_SUFFIXES = (".safetensors", ".pth", ".pt", ".t7", ".bin", ".ckpt")
 
 @dataclass(frozen=True)
 class WeightsInfo:
-    """What a weights file says about itself.
+    """Description of a weights file.
 
     Attributes:
         name: the name under which the network is used.
