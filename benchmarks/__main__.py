@@ -10,7 +10,7 @@ from pathlib import Path
 
 from benchmarks.measure import Row, machine, table
 
-SUBJECTS = ("voxelising", "scoring", "meshes", "storing", "restoring", "regressing", "annotating", "running")
+SUBJECTS = ("voxelising", "scoring", "meshes", "storing", "restoring", "regressing", "running")
 """Modules with a function `rows`, in the order of the table."""
 
 README = Path(__file__).with_name("README.md")

@@ -26,6 +26,7 @@ def sr_benchmark(
     low_px: list[int] | int | str = "16,32,64",
     methods: list[str] | str = "all",
     regressors: list[str] | str = "vrn-compact",
+    metrics: list[str] | str = "",
     results: list[str] | str = "",
     frame: Literal["auto", "image", "crop", "file"] = "auto",
     backend: Backend = "torch",

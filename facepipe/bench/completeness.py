@@ -54,7 +54,7 @@ def table_digests(store: RunStore) -> dict[str, str | None]:
 
 
 def count_quarantined(failures: pa.Table) -> int:
-    """Count the samples in a table of failures; each row of ingest is a candidate of its own."""
+    """How many samples a table of failures is about; each row of ingest is a candidate of its own."""
     stages = failures["stage"].to_pylist()
     rows = zip(stages, failures["sample_id"].to_pylist(), strict=True)
     return stages.count(STAGES[0]) + len({sample_id for stage, sample_id in rows if stage != STAGES[0]})

@@ -53,7 +53,9 @@ class BenchConfig(BaseModel):
         None,
         description="Run folder to write or to resume; default: a folder in runs/ named by these options.",
     )
-    kind: str = Field("auto", description="Kind of data set; `facepipe data inspect` says which.")
+    kind: str = Field(
+        "auto", description="Kind of data set, or a plug-in; `facepipe data inspect` says which."
+    )
     crop: Literal["full", "face", "landmarks"] = Field("full", description="Which square the networks see.")
     degradations: tuple[str, ...] = Field(
         ("area",), description=f"How images lose resolution: {', '.join(DEGRADATIONS)}."
@@ -62,10 +64,13 @@ class BenchConfig(BaseModel):
     methods: tuple[str, ...] = Field(
         ("all",),
         description="nearest, bilinear, bicubic, lanczos, names of weights (`facepipe models list`), 'all', "
-        "file:PATH.",
+        "file:PATH, plug-ins.",
     )
     regressors: tuple[str, ...] = Field(
-        ("vrn-compact",), description="Volumetric regressors (`facepipe models list`), 'all', 'none'."
+        ("vrn-compact",), description="Regressors (`facepipe models list`), plug-ins, 'all', 'none'."
+    )
+    metrics: tuple[str, ...] = Field(
+        (), description="Metrics of plug-ins, a column each beside those that every run has."
     )
     results: tuple[str, ...] = Field(
         (),
@@ -110,7 +115,9 @@ class BenchConfig(BaseModel):
         None, gt=0, le=1e6, description="Memory of a local worker, GB; default: its share of the machine."
     )
 
-    @field_validator("degradations", "low_px", "methods", "regressors", "results", "subsets", mode="before")
+    @field_validator(
+        "degradations", "low_px", "methods", "regressors", "metrics", "results", "subsets", mode="before"
+    )
     @classmethod
     def _split(cls, value: Any) -> Any:
         """Accept 'a,b' for ['a', 'b'] and drop repetitions, keeping the order."""

@@ -44,18 +44,18 @@ def units_to_do(spec: RunSpec, store: RunStore, stage: str, shards: range) -> li
 
 
 def samples_to_do(store: RunStore, stage: str, shards: range) -> int:
-    """Count the samples that a stage has still to do, once for each condition."""
+    """How many samples, counted once for each condition, a stage has still to do."""
     spec = load_spec(store)
     return count_samples(spec, units_to_do(spec, store, stage, shards))
 
 
 def candidates_to_do(store: RunStore) -> int:
-    """Count the candidates that ingest has still to read."""
+    """How many candidates ingest has still to look at."""
     return samples_to_do(store, "ingest", load_spec(store).candidate_shards)
 
 
 def samples_to_verify(store: RunStore) -> int:
-    """Count the candidates whose results are to be verified before the run goes on."""
+    """How many candidates may have left something that is to be verified before the run goes on."""
     return 0 if is_complete(store) or not store.has_results() else load_spec(store).n_candidates
 
 
@@ -148,7 +148,7 @@ def waves(store: RunStore) -> list[range]:
 
 
 def plan_waves(spec: RunSpec, keep: str, disk_gb: float) -> list[range]:
-    """Return the batches of shards, as `waves` does, for a run that need not exist."""
+    """As `waves`, for a run that need not exist."""
     need_gb = spec.bytes_per_sample() * spec.n_samples / 1e9
     if keep == "all" and need_gb > disk_gb:
         raise UsageError(

@@ -70,7 +70,7 @@ class ExternalResults:
     geometry: VolumeGeometry
 
     def as_json(self) -> dict[str, Any]:
-        """Return the values that run.json keeps."""
+        """What run.json keeps."""
         geometry = self.geometry
         return {
             "folder": str(self.folder),
@@ -223,7 +223,7 @@ def geometry_of(folder: Path) -> VolumeGeometry:
 
 
 def to_reference(points: NDArray[np.floating], frame: Frame, crop: Crop) -> NDArray[np.float64]:
-    """Map points (V, 3) from the coordinates of a file to reference pixels."""
+    """Bring points (V, 3) from the coordinates of a file to reference pixels."""
     values = np.array(points, np.float64)
     if frame == "crop":
         return values

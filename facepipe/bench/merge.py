@@ -18,6 +18,7 @@ from facepipe.bench.completeness import (
     table_digests,
 )
 from facepipe.bench.identity import digest
+from facepipe.bench.plugin_use import add_metric_columns, metric_columns
 from facepipe.bench.run_folder import REFS, load_spec, now
 from facepipe.bench.run_store import RunStore
 from facepipe.bench.spec import STAGES, BenchUnit, Condition, RunSpec
@@ -98,7 +99,8 @@ def finish(store: RunStore) -> dict[str, Any]:
         else:
             for unit, rows in array_results(spec, store):
                 failed.note(unit, rows)
-        n_scores = write_tables(store.scores_path, _scores(spec, store, failed), SCORES)
+        schema = add_metric_columns(SCORES, metric_columns(spec.metrics))
+        n_scores = write_tables(store.scores_path, _scores(spec, store, failed), schema)
         failures = failed.table()
         write_table(store.failures_path, failures)
         quarantined = count_quarantined(failures)
@@ -155,11 +157,11 @@ class _Failures:
         self._found: dict[tuple[int, str, str], dict[str, Any]] = {}
 
     def reject(self, index: int, row: Mapping[str, Any]) -> None:
-        """Add a row of ingest: a candidate that is no sample, by its place among the candidates."""
+        """Take a row of ingest: a candidate that is no sample, by its place among the candidates."""
         self._add(index, row["sample_id"], _INGEST, "", row)
 
     def note(self, unit: BenchUnit, rows: pa.Table) -> None:
-        """Add the quarantined samples that a unit of a later stage reports."""
+        """Take what a unit of a later stage says of quarantined samples."""
         reason = rows["reason"]
         if reason.null_count == len(reason):
             return
@@ -177,5 +179,5 @@ class _Failures:
         }
 
     def table(self) -> pa.Table:
-        """Return the rows of failures.parquet."""
+        """What was found, as failures.parquet has it."""
         return pa.Table.from_pylist(list(self._found.values()), schema=FAILURES)

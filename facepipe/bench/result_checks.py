@@ -120,7 +120,7 @@ def spread(vertices: NDArray[np.floating], triangles: NDArray[np.integer]) -> Po
 
 
 def misfit(surface_points: Points, sample: CheckedSample) -> float:
-    """Distance of a result from the true face, in d, whatever its place along z.
+    """How far a result is from the true face, in d, whatever its place along z.
 
     The mean over the true points of |dz - median dz|, at most `UNCOVERED`, which also counts for a point
     that has nothing above it. dz is taken to the foremost of the result's points around.
@@ -140,7 +140,7 @@ def misfit(surface_points: Points, sample: CheckedSample) -> float:
 
 
 def shift_z(surface_points: Points, sample: CheckedSample) -> float:
-    """Shift along z with which the median difference of a result to the truth is 0.
+    """How far a result is to be moved along z so that the median of its differences to the truth is 0.
 
     Raises:
         SampleError: misplaced-result, it covers no point of the true face.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import platform
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from functools import lru_cache
@@ -18,6 +18,8 @@ from facepipe.bench.completeness import COMPLETE, DAMAGED, RUNNING, damaged_tabl
 from facepipe.bench.config import BenchConfig, make_config
 from facepipe.bench.external_results import ExternalResults, check_names, geometry_of, open_results
 from facepipe.bench.identity import check_same, identity_of
+from facepipe.bench.plugin_use import plugin_facts, with_plugins
+from facepipe.bench.rescore import rescoring
 from facepipe.bench.result_checks import CHECKED_SAMPLES, CheckedSample, check_results, checked_sample
 from facepipe.bench.run_store import RunStore
 from facepipe.bench.spec import RunSpec
@@ -87,9 +89,11 @@ def prepare(config: BenchConfig) -> RunStore:
         raise UsageError(f"--out {config.folder}: is a file, a folder is needed")
     spec, refs, identity = _resolve(config)
     if store.exists():
-        check_same(store.path, read_facts(store)["identity"], identity)
+        facts = read_facts(store)
+        check_same(store.path, facts["identity"], identity)
+        rescored = rescoring(store, facts, spec)
         store.sweep_temporary()
-        _reopen(store, config, refs)
+        _reopen(store, config, refs, {} if rescored is None else {"rescored": rescored} | plugin_facts(spec))
         return store
     if config.folder.is_dir() and any(path.name != ".lock" for path in config.folder.iterdir()):
         raise RunConflictError(f"--out {config.folder}: the folder is not empty and holds no run")
@@ -116,6 +120,7 @@ def prepare(config: BenchConfig) -> RunStore:
             | {name: installed_version(name) for name in (*RECORDED_VERSIONS, PACKAGES[spec.backend])},
             "machine": platform.machine(),
         }
+        | plugin_facts(spec)
     )
     return store
 
@@ -187,13 +192,20 @@ def is_accepted(store: RunStore) -> bool:
     return all(file_digest(path) == known.get(key) is not None for key, path in files.items())
 
 
-def _reopen(store: RunStore, config: BenchConfig, refs: list[SampleRef]) -> None:
-    """Reopen a run that is not complete, or is damaged, in the way that the configuration says."""
+def _reopen(store: RunStore, config: BenchConfig, refs: list[SampleRef], rescored: Mapping[str, Any]) -> None:
+    """Reopen a run that is not complete, is damaged or gets other metrics, as the configuration says.
+
+    Args:
+        store: the run's folder.
+        config: the configuration at hand.
+        refs: the candidates.
+        rescored: what run.json says of other metrics, nothing where they are the same.
+    """
     run = read_facts(store)
     if run["status"] == COMPLETE:
         damaged = damaged_tables(store, run) if "files" in run else []
         wanted = run["config"].get("keep") == "scores" and config.keep == "all"
-        if not damaged and not wanted:
+        if not damaged and not wanted and not rescored:
             return
         if damaged:
             logger.warning("%s: %s damaged or missing; made again", store.path, ", ".join(damaged))
@@ -202,8 +214,10 @@ def _reopen(store: RunStore, config: BenchConfig, refs: list[SampleRef]) -> None
         if run.get("files", {}).get(units.name) == file_digest(units) is not None:
             logger.info("%s: %d units of arrays to be verified", store.path, unpack_results(store))
     _write_candidates(store, refs)
-    run["config"] |= config.model_dump(mode="json", include=set(HOW_FIELDS))
-    store.write_run(run | {"status": RUNNING})
+    run["config"] |= config.model_dump(mode="json", include={*HOW_FIELDS, "metrics"})
+    if rescored:
+        run = {key: value for key, value in run.items() if key not in ("plugins", "metrics")}
+    store.write_run(run | {"status": RUNNING} | dict(rescored))
 
 
 def _write_candidates(store: RunStore, refs: list[SampleRef]) -> None:
@@ -236,7 +250,7 @@ def _spec(config: BenchConfig, methods: tuple[str, ...], regressors: tuple[str, 
         raise UsageError(
             "--crop landmarks needs landmarks, and plain photos have none: use --crop face or full"
         )
-    return RunSpec(
+    spec = RunSpec(
         path=config.folder.resolve(),
         run_id="",
         dataset=dataset,
@@ -247,11 +261,13 @@ def _spec(config: BenchConfig, methods: tuple[str, ...], regressors: tuple[str, 
         low_px=config.low_px,
         methods=methods,
         regressors={name: get_regressor(name).geometry for name in regressors},
+        metrics=config.metrics,
         backend=config.backend,
         keep=config.keep,
         shard_size=config.shard_size,
         n_candidates=0,
     )
+    return with_plugins(spec)
 
 
 def _with_results(spec: RunSpec, results: Iterable[ExternalResults]) -> RunSpec:

@@ -39,6 +39,14 @@ class RunStore(BatchStore):
         "score": SCORE_RESULT,
     }
 
+    def result_schema(self, stage: str, table: pa.Schema) -> pa.Schema:
+        """The columns of a stage's results; scores may have metrics of plug-ins behind the others."""
+        schema = self.schemas[stage]
+        if stage != "score":
+            return schema
+        more = [field for field in table if field.name not in schema.names and field.type == pa.float64()]
+        return pa.schema([*schema, *more])
+
     @property
     def run_json_path(self) -> Path:
         """Configuration, versions, hashes."""
@@ -51,7 +59,7 @@ class RunStore(BatchStore):
 
     @property
     def failures_path(self) -> Path:
-        """The table of quarantined samples and their reasons."""
+        """What was quarantined, and why."""
         return self.path / "failures.parquet"
 
     @property

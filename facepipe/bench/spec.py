@@ -12,6 +12,7 @@ import pyarrow as pa
 from facepipe.bench.external_results import ExternalResults
 from facepipe.bench.run_store import RunStore
 from facepipe.core.conventions import NETWORK_PX, VOLUME_DEPTH, VolumeGeometry
+from facepipe.core.plugins import PluginSource
 from facepipe.datasets.dataset import Dataset
 from facepipe.models.superres.methods import get_method
 from facepipe.models.vrn.backends import Backend
@@ -111,11 +112,13 @@ class RunSpec:
         regressors: name -> geometry of its volumes; empty for images only. Results of other programs are
             among them.
         results: name -> the results of another program.
-        backend: what runs them.
+        metrics: names of plug-in metrics.
+        backend: what runs regressors.
         keep: 'all' or 'scores': whether arrays stay once their shard is scored.
         shard_size: samples in a shard.
         n_candidates: images listed.
         n_samples: images accepted; 0 before ingest.
+        plugins: what comes from other packages, for workers to compare.
     """
 
     path: Path
@@ -128,12 +131,14 @@ class RunSpec:
     low_px: tuple[int, ...]
     methods: tuple[str, ...]
     regressors: Mapping[str, VolumeGeometry]
+    metrics: tuple[str, ...]
     backend: Backend
     keep: str
     shard_size: int
     n_candidates: int
     n_samples: int = 0
     results: Mapping[str, ExternalResults] = field(default_factory=dict)
+    plugins: tuple[PluginSource, ...] = ()
 
     @property
     def n_shards(self) -> int:

@@ -12,6 +12,8 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from facepipe.bench import stages
+from facepipe.bench.plugin_use import add_metric_columns, check_plugins, metric_columns, plugin_scorer
+from facepipe.bench.rescore import earlier_scores
 from facepipe.bench.run_store import ARRAY_RESULT, INGEST_RESULT, SCORE_RESULT, RunStore
 from facepipe.bench.spec import STAGES, BenchUnit, Condition, RunSpec, made_by, truth_volume_name
 from facepipe.bench.unit_results import before_regress, before_score, seconds_of, upstream
@@ -61,8 +63,14 @@ def _guard(index: int, reasons: dict[int, tuple[str, str]], step: Callable[[], N
         reasons[index] = ("unexpected-error", f"{type(error).__name__}: {error}")
 
 
+def _open(spec: RunSpec) -> RunStore:
+    """The run's folder, on a worker that has the run's plug-ins."""
+    check_plugins(spec)
+    return spec.open_store()
+
+
 def _ingest(spec: RunSpec, unit: BenchUnit, skip: Reasons, device: str) -> Made:  # noqa: ARG001
-    store = spec.open_store()
+    store = _open(spec)
     start, stop = spec.span(unit)
     reasons = dict(skip)
     rows: list[dict[str, Any]] = []
@@ -84,7 +92,7 @@ def _ingest(spec: RunSpec, unit: BenchUnit, skip: Reasons, device: str) -> Made:
 
 
 def _degrade(spec: RunSpec, unit: BenchUnit, skip: Reasons, device: str) -> Made:  # noqa: ARG001
-    store = spec.open_store()
+    store = _open(spec)
     start, stop = spec.span(unit)
     reasons = dict(skip)
     topology = spec.dataset.topology()
@@ -125,7 +133,7 @@ def _degrade(spec: RunSpec, unit: BenchUnit, skip: Reasons, device: str) -> Made
 
 
 def _restore(spec: RunSpec, unit: BenchUnit, skip: Reasons, device: str) -> Made:
-    store = spec.open_store()
+    store = _open(spec)
     start, stop = spec.span(unit)
     condition = unit.condition
     reasons = {**upstream(store, Unit("degrade", Condition(), unit.shard)), **skip}
@@ -141,7 +149,7 @@ def _restore(spec: RunSpec, unit: BenchUnit, skip: Reasons, device: str) -> Made
 
 
 def _regress(spec: RunSpec, unit: BenchUnit, skip: Reasons, device: str) -> Made:
-    store = spec.open_store()
+    store = _open(spec)
     start, stop = spec.span(unit)
     condition = unit.condition
     reasons = {**before_regress(store, condition, unit.shard), **skip}
@@ -169,7 +177,7 @@ def _regress(spec: RunSpec, unit: BenchUnit, skip: Reasons, device: str) -> Made
 
 
 def _score(spec: RunSpec, unit: BenchUnit, skip: Reasons, device: str) -> Made:  # noqa: ARG001
-    store = spec.open_store()
+    store = _open(spec)
     start, stop = spec.span(unit)
     condition = unit.condition
     reasons = {**before_score(spec, store, condition, unit.shard), **skip}
@@ -178,6 +186,8 @@ def _score(spec: RunSpec, unit: BenchUnit, skip: Reasons, device: str) -> Made: 
     references = store.read("reference", start, stop)
     restored = store.read(condition.restored, start, stop)
     topology = spec.dataset.topology()
+    plugin_scores = plugin_scorer(spec, store, condition)
+    earlier = earlier_scores(store, condition)
     rows = []
     for row, sample in enumerate(read_table(store.samples_path).slice(start, stop - start).to_pylist()):
         index = start + row
@@ -185,6 +195,10 @@ def _score(spec: RunSpec, unit: BenchUnit, skip: Reasons, device: str) -> Made: 
 
         def step(row: int = row, sample: dict[str, Any] = sample, scores: dict = scores) -> None:
             index = start + row
+            if sample["sample_id"] in earlier:
+                scores.update(earlier[sample["sample_id"]])
+                scores.update(plugin_scores(index, sample["truth"], scores))
+                return
             scores.update(stages.score_images(references[row], restored[row], condition.is_reference))
             if geometry is not None:
                 dense = sample["truth"] == "dense" and topology is not None
@@ -200,6 +214,7 @@ def _score(spec: RunSpec, unit: BenchUnit, skip: Reasons, device: str) -> Made: 
                         one(name) if dense else None,
                     )
                 )
+            scores.update(plugin_scores(index, sample["truth"], scores))
 
         if index not in reasons:
             _guard(index, reasons, step)
@@ -221,7 +236,8 @@ def _score(spec: RunSpec, unit: BenchUnit, skip: Reasons, device: str) -> Made: 
                 "detail": detail,
             }
         )
-    return Made(pa.Table.from_pylist(rows, schema=SCORE_RESULT))
+    schema = add_metric_columns(SCORE_RESULT, metric_columns(spec.metrics))
+    return Made(pa.Table.from_pylist(rows, schema=schema))
 
 
 def _rows(start: int, stop: int, reasons: Reasons, seconds: float) -> pa.Table:
@@ -234,7 +250,7 @@ def _rows(start: int, stop: int, reasons: Reasons, seconds: float) -> pa.Table:
 
 
 def _result(spec: RunSpec, store: RunStore, name: str, index: int) -> NDArray[np.uint8]:
-    """Read the result of another program for a sample, as a volume."""
+    """What another program made of a sample, as a volume."""
     sample = read_table(store.samples_path).slice(index, 1).to_pylist()[0]
     crop = Crop(sample["crop_x0"], sample["crop_y0"], sample["crop_size"])
     truth = _truth(spec, store, sample["truth"], index)

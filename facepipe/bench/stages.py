@@ -79,7 +79,7 @@ def make_images(
 
 
 def truth_in_crop(truth: Truth, crop: Crop) -> Truth:
-    """Map a truth from source to reference coordinates."""
+    """Bring a truth from source to reference coordinates."""
     move = lambda points: None if points is None else crop.to_reference(points).astype(np.float32)  # noqa: E731
     return Truth(truth.kind, move(truth.vertices), move(truth.landmarks))
 
@@ -103,7 +103,7 @@ def make_truth_volume(
 def external_volume(
     results: ExternalResults, sample_id: str, crop: Crop, truth: Truth, topology: Topology | None
 ) -> NDArray[np.uint8]:
-    """Convert another program's result for a sample to an occupancy volume (D, H, W).
+    """What another program made of a sample, as an occupancy volume (D, H, W) in the geometry of its results.
 
     A mesh in pixels of the photo begins anywhere along z: it is moved so that the median of its differences
     to the truth is 0.

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -36,34 +35,11 @@ def bench(config_file: Path | None, dry_run: bool, **options: Any) -> None:
 
 def run_bench(config: BenchConfig) -> None:
     """Run a benchmark to its end, with progress on the terminal and the table at last."""
-    from facepipe.bench import driver
-    from facepipe.bench.run_store import RunStore
-    from facepipe.bench.spec import STAGES
+    from facepipe.bench.run import run_benchmark
     from facepipe.core.progress import progress
-    from facepipe.pipeline.cluster import open_cluster
 
-    where = (config.cluster, config.workers, config.cluster_config, config.worker_memory_gb)
-    with RunStore(config.folder).lock():
-        store = driver.prepare(config)
-        if not driver.is_complete(store):
-            with open_cluster(*where) as address:
-                with progress("verify", driver.samples_to_verify(store)) as advance:
-                    driver.verify(store, address, _counting(advance))
-                with progress("ingest", driver.candidates_to_do(store)) as advance:
-                    driver.run_ingest(store, address, _counting(advance))
-                all_waves = driver.waves(store)
-                for number, wave in enumerate(all_waves, 1):
-                    suffix = f" {number}/{len(all_waves)}" if len(all_waves) > 1 else ""
-                    for stage in STAGES[1:]:
-                        total = driver.samples_to_do(store, stage, wave)
-                        with progress(stage + suffix, total) as advance:
-                            driver.run_stage(store, stage, wave, address, _counting(advance))
-        counts = driver.finish(store)
+    store, counts = run_benchmark(config, progress)
     _conclude(store.path, counts)
-
-
-def _counting(advance: Callable[[int], None]) -> Callable[[Any, Any], None]:
-    return lambda _, report: advance(report.samples)
 
 
 def _conclude(path: Path, counts: dict[str, int]) -> None:

@@ -42,7 +42,7 @@ class Images:
 
     @property
     def count(self) -> int:
-        """Number of images, including those that cannot be used."""
+        """How many images there are, those that cannot be used among them."""
         if self.faces is not None:
             return self.faces
         total = len(self.opened.refs())

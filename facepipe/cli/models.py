@@ -15,6 +15,7 @@ from facepipe.cli.models_evaluate import evaluate
 from facepipe.cli.models_import import import_weights
 from facepipe.cli.weights_names import named_weights
 from facepipe.core.errors import WeightsError
+from facepipe.core.plugins import installed_plugins
 from facepipe.models.vrn.regressors import read_geometry
 from facepipe.models.weights import (
     broken_weights,
@@ -52,6 +53,19 @@ def list_command(as_json: bool) -> None:
         click.echo(list_text(weights, width))
     for reason in unusable:
         click.echo(f"unusable: {reason}", err=True)
+
+
+@models.command("plugins", short_help="List what installed packages bring.")
+def plugins_command() -> None:
+    """List installed methods, regressors, metrics and data sets of other packages; importing them tells."""
+    usable, broken = installed_plugins()
+    for source in usable:
+        package = f"{source.package} {source.version}".rstrip()
+        click.echo(f"{source.kind:<10} {source.name:<24} {package}, {source.licence}")
+    for reason in broken:
+        click.echo(f"unusable: {reason}", err=True)
+    if not usable and not broken:
+        click.echo("no installed package brings any; docs/plugins.md says how")
 
 
 @models.command("show", short_help="Print the model card of weights.")

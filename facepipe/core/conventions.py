@@ -32,7 +32,7 @@ INSIDE_LEVEL = 128
 
 @dataclass(frozen=True)
 class VolumeGeometry:
-    """Placement of a volume's voxels in reference coordinates.
+    """Where the voxels of a regressor's volume lie.
 
     Attributes:
         size: side of the volume in x and y, in pixels of its own grid.
@@ -53,7 +53,7 @@ class VolumeGeometry:
 
     @property
     def reference_px(self) -> float:
-        """Reference pixels per pixel of this grid."""
+        """How many reference pixels one pixel of this grid is."""
         return NETWORK_PX / self.size
 
     @property

@@ -62,4 +62,4 @@ class EnvironmentTroubleError(FacepipeError):
 
 
 class DamageError(EnvironmentTroubleError):
-    """Data on disk differs from what was written; a run that begins with verification makes it again."""
+    """What lies on the disk is not what was written: only a run that begins with verifying makes it again."""

@@ -26,7 +26,7 @@ def write_atomically(path: Path, data: bytes, private: bool = False) -> None:
 
 @contextmanager
 def replacing(path: Path, private: bool = False) -> Iterator[Path]:
-    """Yield a temporary name to write to, and rename it to the file's own on success.
+    """Give the temporary name under which a file is to be written, and rename what was written there.
 
     What was written lasts once the context is left without an exception, if the file was synced; else
     nothing of it stays.
@@ -60,7 +60,7 @@ def opened(path: Path, private: bool) -> BinaryIO:
 
 
 def sync(file: BinaryIO) -> None:
-    """Flush and fsync a file."""
+    """Have the disk hold what was written into a file."""
     file.flush()
     os.fsync(file.fileno())
 

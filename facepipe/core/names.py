@@ -14,7 +14,7 @@ class Named(Protocol):
 
     @property
     def name(self) -> str:
-        """The name that users give."""
+        """What users call it."""
 
 
 N = TypeVar("N", bound=Named)

@@ -9,7 +9,7 @@ VARIABLE = "NUMBA_CACHE_DIR"
 
 
 def find_cache(package: Path) -> None:
-    """Choose Numba's cache folder; call before Numba is imported.
+    """See to it that Numba has a place for what it compiles, before it is imported.
 
     Numba keeps compiled loops beside their source, or else in the user's cache folder. Where it may write
     to neither, as in a service account without a home, every module with such a loop fails on import: there,

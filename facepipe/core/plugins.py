@@ -41,7 +41,7 @@ _TARGET = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_][\w.]*")
 
 @dataclass(frozen=True)
 class PluginSource:
-    """Origin of a plug-in, as runs record it and workers compare it.
+    """Where a plug-in comes from: what a run records of it and what its workers compare.
 
     Attributes:
         kind: what it is.
@@ -136,16 +136,16 @@ def load_plugin(kind: Kind, name: str) -> Plugin:
     )
 
 
-def broken_plugins() -> dict[str, str]:
-    """Installed plug-ins that fail to import: 'kind name' -> reason. Imports every one."""
-    broken = {}
+def installed_plugins() -> tuple[list[PluginSource], list[str]]:
+    """Import every installed plug-in: those that can be used, and why the others cannot."""
+    usable, broken = [], []
     for kind in GROUPS:
         for name in plugin_names(kind):
             try:
-                load_plugin(kind, name)
+                usable.append(load_plugin(kind, name).source)
             except PluginError as error:
-                broken[f"{kind} {name}"] = str(error)
-    return broken
+                broken.append(str(error))
+    return usable, broken
 
 
 def check_installed(sources: Iterable[PluginSource]) -> None:
@@ -233,7 +233,7 @@ def _folder_at_hand(module: ModuleType) -> str:
 
 
 def _declared(kind: Kind, name: str, value: Any, attribute: str, expected: type, default: Any = None) -> Any:
-    """Return the values that a plug-in declares.
+    """What a plug-in declares of itself.
 
     Raises:
         PluginError: it is missing or of another type.

@@ -67,6 +67,15 @@ SCORES = pa.schema(
     ]
 )
 
+
+def metric_columns(scores: pa.Schema) -> tuple[str, ...]:
+    """The metrics of a scores table: those that every run has, then those of plug-ins."""
+    plugins = (
+        field.name for field in scores if field.name not in SCORES.names and field.type == pa.float64()
+    )
+    return (*METRIC_COLUMNS, *plugins)
+
+
 CONDITION_COLUMNS = ("degradation", "low_px", "method", "regressor")
 
 TRAINING = pa.schema(

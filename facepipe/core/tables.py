@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from functools import lru_cache
 from pathlib import Path
 
@@ -78,8 +78,12 @@ def _read_cached(path: str, inode: int, mtime_ns: int) -> pa.Table:  # noqa: ARG
     return pq.read_table(path, page_checksum_verification=True)
 
 
-def read_checked(path: Path, schema: pa.Schema) -> pa.Table:
+def read_checked(path: Path, expected: Callable[[pa.Schema], pa.Schema]) -> pa.Table:
     """Read a Parquet file of a few rows and compare it with its checksums and with what it should consist of.
+
+    Args:
+        path: the file.
+        expected: from the columns that it has to those that it should have.
 
     Raises:
         FileNotFoundError, or an OSError with a number: it is missing, or cannot be read now.
@@ -88,6 +92,6 @@ def read_checked(path: Path, schema: pa.Schema) -> pa.Table:
     # What reads whole data sets on many threads costs three times as much.
     with pq.ParquetFile(path, page_checksum_verification=True) as file:
         table = file.read(use_threads=False)
-        if (table.schema, table.num_rows) != (schema, file.metadata.num_rows):
+        if (table.schema, table.num_rows) != (expected(table.schema), file.metadata.num_rows):
             raise pa.ArrowInvalid("its columns or rows are not those that were written")
     return table

@@ -13,7 +13,7 @@ TruthKind = Literal["dense", "landmarks3d", "landmarks2d", "none"]
 
 @dataclass(frozen=True)
 class Truth:
-    """Ground truth of the face in an image: in source coordinates, after cropping in reference coordinates.
+    """What is known about the face in an image: in source coordinates, once cropped in reference ones.
 
     Attributes:
         kind: the best kind of truth there is.
@@ -43,5 +43,5 @@ class Topology:
 
     @property
     def n_vertices(self) -> int:
-        """Number of vertices that the triangles refer to; a mesh may have no fewer."""
+        """How many vertices the triangles refer to; a mesh may have no fewer."""
         return int(max(self.surface.max(), self.solid.max())) + 1

@@ -33,7 +33,7 @@ class Aflw2000(FittedDataset):
         return centred_landmarks(points)
 
     def landmark_source(self) -> str:
-        """Describe the source of the 3D landmarks."""
+        """Where 3D landmarks come from."""
         return "3D landmarks of the data set (pt3d_68)"
 
 

@@ -60,7 +60,7 @@ class ModelFiles:
 
 
 def models_folder() -> Path:
-    """Default folder of the models."""
+    """Where models are looked for unless another place is named."""
     from facepipe.models.weights import imported_folder
 
     return imported_folder().parent / "models"
@@ -96,7 +96,7 @@ def find_model(place: Path | None = None) -> ModelFiles | None:
 
 
 def notice() -> str:
-    """Explain to a user without a model what is missing and how to get it."""
+    """What to tell a user who has no model."""
     return NOTICE.format(folder=models_folder())
 
 

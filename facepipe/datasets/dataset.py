@@ -54,7 +54,7 @@ class Sample:
 
 @dataclass(frozen=True)
 class TruthSource:
-    """Source of a data set's truth, as runs record it.
+    """Where the truth of a data set comes from: recorded with a run.
 
     Attributes:
         description: one line for a person, such as the model, the region and its number of vertices.
@@ -72,7 +72,7 @@ class Dataset(Protocol):
 
     @property
     def name(self) -> str:
-        """Name in tables."""
+        """What tables call it."""
 
     @property
     def kind(self) -> str:
@@ -101,4 +101,4 @@ class Dataset(Protocol):
         """The shared triangles of the dense truth, or None where there is none."""
 
     def truth_source(self) -> TruthSource:
-        """Source of the truth."""
+        """Where the truth comes from."""

@@ -44,7 +44,7 @@ class FileTree:
         return FileTree(self.source, self._full(folder))
 
     def path(self, name: str = "") -> str:
-        """Path of a file for messages."""
+        """How messages call a file."""
         return str(self.source / self._full(name))
 
     def walk(self) -> Iterator[tuple[str, int]]:
@@ -249,7 +249,7 @@ def _check_size(size_bytes: int, path: object) -> None:
 
 
 def _identity(path: Path) -> tuple[Path, int, int]:
-    """Identity of an archive file: it is opened anew once this has changed."""
+    """What an archive is remembered by: it is opened again once it has changed."""
     state = path.stat()
     return path, state.st_size, state.st_mtime_ns
 

@@ -27,7 +27,7 @@ PUBLISHED_SIZE_PX = 450
 
 
 class ModelSource(Protocol):
-    """Source of a morphable model; small and picklable."""
+    """Where a morphable model comes from; small and picklable."""
 
     def load(self) -> MorphableModel:
         """The model, kept in memory by each process."""
@@ -132,7 +132,7 @@ class FittedDataset:
         return f"{stem(ref.source_path)}.mat"
 
     def mat_path(self, ref: SampleRef) -> str:
-        """Path of an image's .mat file for messages."""
+        """How messages call the .mat of an image."""
         return self.tree.path(self.mat_name(ref))
 
     def mat(self, ref: SampleRef) -> Arrays:
@@ -169,7 +169,7 @@ class FittedDataset:
 
     @abstractmethod
     def landmark_source(self) -> str:
-        """Describe in a line the landmarks that are used without a model."""
+        """What the landmarks are where there is no model, in a line."""
 
 
 def read_companion(tree: FileTree, name: str) -> bytes:

@@ -51,7 +51,7 @@ class Problem:
 
 @dataclass
 class Inspection:
-    """The result of an inspection.
+    """What was found.
 
     Attributes:
         name, kind: of the data set.

@@ -27,7 +27,7 @@ class PluginDataset:
 
     @property
     def name(self) -> str:
-        """Name in tables."""
+        """What tables call it."""
         return str(self._opened().name)
 
     def refs(self) -> list[SampleRef]:
@@ -48,7 +48,7 @@ class PluginDataset:
         return self._run(lambda: self._opened().topology())
 
     def truth_source(self) -> TruthSource:
-        """Source of the truth, with the plug-in's source in the fingerprint."""
+        """Where the truth comes from, with the plug-in's source in the fingerprint."""
         source = self._run(lambda: self._opened().truth_source())
         plugin = load_plugin("dataset", self.kind)
         return TruthSource(

@@ -17,7 +17,7 @@ MARKER_FILE = "facepipe-faces.json"
 
 @dataclass(frozen=True)
 class Marker:
-    """Content of the marker file.
+    """What a folder of synthesized faces says of itself.
 
     Attributes:
         head: name of the head that the coefficients belong to (`facepipe.geometry.head.HEAD_NAME`).

@@ -79,7 +79,7 @@ class W300In3D(FittedDataset):
         return Truth("landmarks2d", None, contour)
 
     def landmark_source(self) -> str:
-        """Describe the source of the landmarks where there is no model."""
+        """Where landmarks come from without a model."""
         if self.meshes is None:
             return f"2D landmarks of the data set (pt2d); {MESHES} is not beside it"
         return f"3D landmarks: the landmark vertices of {MESHES}"
@@ -149,7 +149,7 @@ def _vertices(arrays: Arrays, path: str) -> NDArray[np.float64]:
 
 
 def _upright(vertices: NDArray[np.float64], contour: NDArray[np.float32], path: str) -> NDArray[np.float64]:
-    """Flip a mesh so that y points down.
+    """Bring a mesh to y pointing down.
 
     Whether the published meshes count y from the top or, as the pose parameters do, from the bottom is
     not documented: the 2D landmarks of the same image decide.

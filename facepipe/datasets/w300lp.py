@@ -45,7 +45,7 @@ class W300LP(FittedDataset):
         return Truth("landmarks2d", None, read_points(points, "pts_3d", 2, points_path))
 
     def landmark_source(self) -> str:
-        """Describe the source of the 2D landmarks."""
+        """Where 2D landmarks come from."""
         return "2D landmarks of the data set (pts_3d of landmarks/, else pt2d)"
 
 

@@ -54,7 +54,7 @@ class Candidates:
         return np.asarray((self.boxes[:, 2:] - self.boxes[:, :2]).max(axis=1))
 
     def only(self, wanted: NDArray[np.bool_]) -> Candidates:
-        """Select the candidates for which `wanted` (N,) is true."""
+        """Those for which `wanted` (N,) is true."""
         return Candidates(self.boxes[wanted], self.scores[wanted], self.points[wanted])
 
 

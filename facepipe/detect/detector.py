@@ -46,7 +46,7 @@ class Detector(Protocol):
 
     @property
     def name(self) -> str:
-        """Name, as `open_detector` takes it."""
+        """What `open_detector` calls it."""
 
     @property
     def fingerprint(self) -> str:

@@ -47,7 +47,7 @@ def face_crop(detection: Detection, width: int, height: int) -> Crop:
 def estimated_centre(
     box_centre: NDArray[np.float64], side_px: float, points: NDArray[np.float64]
 ) -> NDArray[np.float64]:
-    """Estimate the mean (x, y) of the 68 landmarks; it turns and mirrors with the picture.
+    """Where the mean of the 68 landmarks is (x, y): turns with the picture and mirrors with it.
 
     Args:
         box_centre: (2,) of the detector's box.

@@ -34,7 +34,7 @@ class Look:
 
 @dataclass(frozen=True, eq=False)
 class View:
-    """A view of a picture.
+    """What is seen.
 
     Attributes:
         image: uint8 RGB (h, w, 3).
@@ -45,7 +45,7 @@ class View:
     to_source: NDArray[np.float64]
 
     def back(self, found: Candidates) -> Candidates:
-        """Map candidates to the picture's pixels.
+        """Bring candidates to the picture's pixels.
 
         A box becomes the upright box around the ellipse that touched it: around the box itself, a turned
         face's would grow by half.

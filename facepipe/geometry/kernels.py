@@ -13,7 +13,7 @@ _HIGHEST_BITS = np.uint64(0x8080808080808080)
 
 
 def count_inside(a: NDArray[np.uint8], b: NDArray[np.uint8]) -> tuple[int, int]:
-    """Count the voxels inside both and inside either of two uint8 volumes of one shape."""
+    """How many voxels are inside both of two uint8 volumes of one shape, and how many inside either."""
     flat_a, flat_b = np.ascontiguousarray(a).ravel(), np.ascontiguousarray(b).ravel()
     whole = flat_a.size // 8 * 8
     words_a, words_b = flat_a[:whole].view(np.uint64), flat_b[:whole].view(np.uint64)
@@ -41,7 +41,7 @@ def foremost_inside(volume: NDArray[np.uint8]) -> NDArray[np.int32]:
 
 @numba.njit(cache=True, nogil=True)
 def normal_sums(vertices: NDArray[np.float64], triangles: NDArray[np.integer]) -> NDArray[np.float64]:
-    """Sum (c - a) x (b - a) over the triangles (T, 3) of each vertex (V, 3): float64 (V, 3)."""
+    """For each vertex (V, 3) the sum over its triangles (T, 3) of (c - a) x (b - a), float64 (V, 3)."""
     sums = np.zeros((len(vertices), 3))
     for t in range(len(triangles)):
         a, b, c = triangles[t, 0], triangles[t, 1], triangles[t, 2]

@@ -92,7 +92,7 @@ def _first_slice(z: float, depth: int) -> int:
 
 @numba.njit(cache=True, nogil=True)
 def _side(ax: int, ay: int, bx: int, by: int, px: int, py: int) -> int:
-    """Side of the line a->b on which the column at p passes: 1 or -1, never 0.
+    """On which side of the line a->b the column at p passes: 1 or -1, never 0.
 
     The tie rule follows the derivative of the cross product by p: first by x, then by y.
     """

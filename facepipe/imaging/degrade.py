@@ -23,7 +23,7 @@ Degradation = Callable[[Image8, int, np.random.Generator], Image8]
 
 
 def make_reference(crop: Image8) -> Image8:
-    """Resize a crop (S, S, 3) to network size (128, 128, 3) by area averaging."""
+    """Bring a crop (S, S, 3) to network size (128, 128, 3) by area averaging."""
     return _area(crop, NETWORK_PX)
 
 

@@ -30,7 +30,7 @@ FIRST_DAMPING = 1e-3
 
 
 def described() -> dict[str, Any]:
-    """Settings of the alignment for `nme_icp`, as JSON values for run.json; tolerance in reference pixels."""
+    """How `nme_icp` is aligned, as plain JSON values for run.json; the tolerance is in reference pixels."""
     return {
         "method": "damped point-to-plane ICP",
         "points": list(LEVELS),

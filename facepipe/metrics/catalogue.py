@@ -11,7 +11,7 @@ Needs = Literal["reference image", "reference volume", "dense", "landmarks3d"]
 
 @dataclass(frozen=True)
 class Metric:
-    """Description of a metric, which is a column of the scores.
+    """What a column of the scores means.
 
     Attributes:
         name: the column, one of `facepipe.core.schema.METRIC_COLUMNS`.

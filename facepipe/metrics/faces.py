@@ -85,7 +85,7 @@ def landmark_depth_nme(
 
 @dataclass(frozen=True)
 class SurfaceScores:
-    """Scores of one surface against another.
+    """How two surfaces compare.
 
     Attributes:
         chamfer_rel: mean of the two mean distances, in d.

@@ -24,7 +24,7 @@ _COLUMN = re.compile(r"[a-z][a-z0-9_]*")
 
 
 class MetricPlugin(Protocol):
-    """The protocol of plug-in metrics.
+    """What a plug-in metric declares and does.
 
     A plug-in may also have `fingerprint() -> str`, a digest of what its source does not say, such as its
     weights.
@@ -64,7 +64,7 @@ class PluginMetric:
 
     @property
     def description(self) -> Metric:
-        """Description of its column."""
+        """What its column means."""
         description: Metric = self.plugin.value.description
         return description
 

@@ -11,7 +11,7 @@ T = TypeVar("T")
 
 
 class Described(Protocol):
-    """Known attributes of the face in an image; None where unknown."""
+    """What may be known about the face in an image; None where it is not."""
 
     @property
     def yaw_deg(self) -> float | None:

@@ -26,7 +26,7 @@ ACCELERATOR_BATCH = 16
 
 
 def load_module(module: torch.nn.Module, tensors: Mapping[str, NDArray[Any]], name: str) -> torch.nn.Module:
-    """Load tensors into a module and switch it to evaluation mode.
+    """Put tensors into a module and switch it to evaluation.
 
     Raises:
         WeightsError: names or shapes differ from the module's.

@@ -307,9 +307,18 @@ class BatchStore:
                 found.append(unit)
         return found
 
+    def result_schema(self, stage: str, table: pa.Schema) -> pa.Schema:  # noqa: ARG002
+        """The columns of a stage's results; a store may let a table have more.
+
+        Args:
+            stage: of the unit.
+            table: columns that are to be written or were found.
+        """
+        return self.schemas[stage]
+
     def write_result(self, unit: Unit[Any], table: pa.Table) -> None:
         """Write a unit's result: the unit is done from the rename on."""
-        schema = self.schemas[unit.stage]
+        schema = self.result_schema(unit.stage, table.schema)
         write_table(self.result_path(unit), table.select(schema.names).cast(schema), self.private)
 
     def read_result(self, unit: Unit[Any]) -> pa.Table:
@@ -320,7 +329,7 @@ class BatchStore:
         """
         path = self.result_path(unit)
         try:
-            return read_checked(path, self.schemas[unit.stage])
+            return read_checked(path, lambda found: self.result_schema(unit.stage, found))
         except FileNotFoundError as error:
             raise DamageError(f"{path}: missing; {_WAY_OUT}") from error
         except (pa.ArrowException, OSError, ValueError) as error:
@@ -371,5 +380,4 @@ def _is_array(file: Path) -> bool:
 @lru_cache(maxsize=512)
 def _open_array(folder: str, inode: int, mtime_ns: int) -> zarr.Array:  # noqa: ARG001 - part of the key
     # As text, a path with '::' in it would be taken for a chain of addresses.
-    # Opening takes no configuration, and without it a shard of nothing but zeros would have no file.
-    return zarr.open_array(LocalStore(folder), mode="r+").with_config(_ARRAY_CONFIG)
+    return zarr.open_array(LocalStore(folder), mode="r+", config=_ARRAY_CONFIG)

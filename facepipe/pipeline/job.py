@@ -42,7 +42,7 @@ U_contra = TypeVar("U_contra", bound=StagedUnit, contravariant=True)
 
 @dataclass(frozen=True)
 class UnitReport:
-    """Outcome of a unit.
+    """What became of a unit.
 
     Attributes:
         samples: how many it has.
@@ -68,10 +68,10 @@ class Job(Protocol[U_contra]):
         """First and past-the-last index of the samples of a unit."""
 
     def run(self, unit: U_contra, skip: Reasons, device: str) -> UnitReport:
-        """Do one unit, on a worker; it counts as done once its result is written.
+        """Do one unit, on a worker; it counts as done once its part is written.
 
         Args:
-            unit: which one of the job.
+            unit: which part of the job.
             skip: samples that must not be touched, since they killed workers, with their reasons.
             device: where networks run; 'cuda' falls back to 'cpu' on a worker without one.
 

@@ -27,7 +27,7 @@ B = TypeVar("B")
 
 @dataclass(frozen=True)
 class Made:
-    """Output of a stage for a unit.
+    """What a stage made of a unit.
 
     Attributes:
         rows: the unit's result: at least `reason` of each sample, null where there is none to give it up.
@@ -119,5 +119,5 @@ def create_arrays(batch: Batch[C], stage: Stage[Any, C], conditions: Iterable[C]
 
 
 def count_samples(batch: Batch[C], units: Iterable[Unit[C]]) -> int:
-    """Count the samples of units, once for each unit."""
+    """How many samples units have, counted once for each unit."""
     return sum(stop - start for start, stop in map(batch.span, units))

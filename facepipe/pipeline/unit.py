@@ -7,7 +7,7 @@ from typing import Generic, Protocol, TypeVar
 
 
 class Key(Protocol):
-    """Key of a unit beside its stage and shard: a condition, or a wave of frames."""
+    """What tells the units of a stage apart beside their shard: a condition, or a wave of frames."""
 
     @property
     def key(self) -> tuple[str, ...]:

@@ -8,6 +8,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from facepipe.core.conventions import VolumeGeometry
 from facepipe.core.errors import SampleError, UsageError
 from facepipe.detect import face_crop, main_face, open_detector
 from facepipe.geometry.mesh import photo_colours
@@ -35,11 +36,15 @@ class Reconstruction:
         mesh: in reference pixels, closed, one part.
         colours: uint8 sRGB (V, 3), from the full-resolution crop.
         crop: uint8 RGB (S, S, 3).
+        volume: uint8 occupancy (D, H, W).
+        geometry: of the volume.
     """
 
     mesh: SurfaceMesh
     colours: Image8
     crop: Image8
+    volume: Image8
+    geometry: VolumeGeometry
 
 
 def reconstruct_image(
@@ -69,7 +74,8 @@ def reconstruct_image(
         mesh = display_surface(volume, found.geometry)
     except SampleError as error:
         raise SampleError("no-face", f"{regressor} found no face: its volume is empty") from error
-    return Reconstruction(mesh, photo_colours(mesh.vertices, square), square)
+    colours = photo_colours(mesh.vertices, square)
+    return Reconstruction(mesh, colours, square, volume, found.geometry)
 
 
 def find_crops(image: Image8, mode: CropMode = "auto", all_faces: bool = False) -> list[Crop]:

@@ -30,7 +30,7 @@ from facepipe.reconstruct.face import (
 
 @dataclass(frozen=True)
 class Outcome:
-    """Result for one photo.
+    """What became of one photo.
 
     Attributes:
         photo: its path.
@@ -47,7 +47,7 @@ class Outcome:
 
 @dataclass(frozen=True)
 class ReconstructOptions:
-    """Options of a reconstruction.
+    """How photos are to be reconstructed.
 
     Attributes:
         formats: of the meshes.

@@ -51,19 +51,19 @@ def _axis(values: Sequence[float], start: float, stop: float, bounds: Metric) ->
 
 
 def resolution_chart(
-    summaries: Sequence[ConditionSummary], metric_name: str, styles: Mapping[str, MethodStyle]
+    summaries: Sequence[ConditionSummary], metric: Metric, styles: Mapping[str, MethodStyle]
 ) -> Markup:
     """A metric against resolution, a line per method with its 95 % intervals, the reference dashed.
 
     Args:
         summaries: of one regressor and degradation, and the regressor's reference.
-        metric_name: the column.
+        metric: which.
         styles: of the methods.
 
     Returns:
         An `svg` element, or nothing where no summary has the metric.
     """
-    metric = METRICS[metric_name]
+    metric_name = metric.name
     restored = [s for s in summaries if not s.condition.is_reference and metric_name in s.metrics]
     if not restored:
         return Markup("")

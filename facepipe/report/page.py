@@ -29,7 +29,14 @@ from facepipe.report.pictures import turbo_gradient
 from facepipe.report.plots import ChartGroup, chart_groups
 from facepipe.report.style import MethodStyle, method_styles, number
 from facepipe.report.tables import ResultSection, StratumTable, result_sections, stratum_tables
-from facepipe.results import ConditionSummary, aggregate, open_store, read_run_table, read_scores
+from facepipe.results import (
+    ConditionSummary,
+    aggregate,
+    open_store,
+    read_metrics,
+    read_run_table,
+    read_scores,
+)
 
 logger = logging.getLogger("facepipe")
 
@@ -39,7 +46,7 @@ MOST_FAILURES = 25
 
 @dataclass(frozen=True)
 class FailureSummary:
-    """Quarantined samples: counts by stage and reason, and the first rows."""
+    """What was quarantined: counts by stage and reason, and the first rows."""
 
     n_samples: int
     counts: list[tuple[str, str, int]]
@@ -84,7 +91,7 @@ def write_report(path: Path) -> Path:
     """
     opened = open_store(path)
     store, run = opened.store, opened.facts
-    scores = read_scores(path)
+    scores, metrics = read_scores(path), read_metrics(path)
     summaries = aggregate(scores)
     metric = deciding_metric(summaries)
     styles = method_styles(summary.condition.method for summary in summaries)
@@ -103,8 +110,8 @@ def write_report(path: Path) -> Path:
         headline=_headline(found, metric, summaries),
         verdicts=found,
         styles=styles,
-        sections=result_sections(summaries, styles, found, metric),
-        charts=chart_groups(scores, summaries, styles),
+        sections=result_sections(summaries, styles, found, metric, metrics),
+        charts=chart_groups(scores, summaries, styles, metrics),
         strata=stratum_tables(scores, metric, found) if metric else [],
         gallery=gallery,
         no_gallery=_no_gallery(run) if metric and gallery is None else "",
@@ -117,7 +124,7 @@ def write_report(path: Path) -> Path:
 
 
 def render_page(report: Report, viewer: Mapping[str, Any] | None) -> str:
-    """Render a report as HTML. Every name in it is escaped, and only the page's own script may run."""
+    """Lay a report out as HTML. Every name in it is escaped, and only the page's own script may run."""
     folder = files("facepipe.report")
     script = folder.joinpath("viewer.js").read_text(encoding="utf-8")
     environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True)

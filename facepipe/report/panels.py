@@ -81,7 +81,7 @@ class GalleryView:
 
 
 def build_gallery(faces: Sequence[Face], styles: Mapping[str, MethodStyle]) -> GalleryView:
-    """Prepare the gallery: photos and depth maps as data URIs, one colour scale a face."""
+    """Lay the faces out: photos and depth maps as data URIs, one colour scale a face."""
     views = []
     for i, face in enumerate(faces):
         span = _depth_range(face)
@@ -109,7 +109,7 @@ def build_gallery(faces: Sequence[Face], styles: Mapping[str, MethodStyle]) -> G
 def viewer_json(
     faces: Sequence[Face], styles: Mapping[str, MethodStyle], gallery: GalleryView | None
 ) -> dict[str, Any] | None:
-    """Build the data of `viewer.js`, or None where there is no mesh."""
+    """What `viewer.js` reads, or None where there is no mesh to turn."""
     if gallery is None or not gallery.has_meshes:
         return None
     listed = []

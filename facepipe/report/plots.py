@@ -11,7 +11,7 @@ import pyarrow.compute as pc
 from markupsafe import Markup
 from numpy.typing import NDArray
 
-from facepipe.metrics.catalogue import METRICS
+from facepipe.metrics.catalogue import METRICS, Metric
 from facepipe.report.charts import resolution_chart, scatter_chart
 from facepipe.report.style import MethodStyle, number
 from facepipe.results import ConditionSummary
@@ -41,9 +41,20 @@ class ChartGroup:
 
 
 def chart_groups(
-    scores: pa.Table, summaries: Sequence[ConditionSummary], styles: Mapping[str, MethodStyle]
+    scores: pa.Table,
+    summaries: Sequence[ConditionSummary],
+    styles: Mapping[str, MethodStyle],
+    metrics: Mapping[str, Metric] = METRICS,
 ) -> list[ChartGroup]:
-    """The charts of a run, a group for every regressor and degradation."""
+    """The charts of a run, a group for every regressor and degradation.
+
+    Args:
+        scores: of the run.
+        summaries: of its conditions.
+        styles: of its methods.
+        metrics: by column; those of plug-ins have a chart each, behind the others.
+    """
+    plugins = [metric for name, metric in metrics.items() if name not in METRICS]
     restored = [s.condition for s in summaries if not s.condition.is_reference]
     places = list(dict.fromkeys((c.regressor, c.degradation) for c in restored))
     groups = []
@@ -55,11 +66,12 @@ def chart_groups(
             and (s.condition.degradation == degradation or s.condition.is_reference)
         ]
         methods = dict.fromkeys(s.condition.method for s in own if not s.condition.is_reference)
-        charts = [resolution_chart(own, name, styles) for name in RESOLUTION_METRICS]
+        charts = [resolution_chart(own, metrics[name], styles) for name in RESOLUTION_METRICS]
         shape = [chart for chart in charts[:-2] if chart][:_MOST_SHAPE_CHARTS]
         resolution = shape + [chart for chart in charts[-2:] if chart]
         if len(resolution) > _CHARTS_A_ROW:
             resolution = resolution[: len(resolution) // _CHARTS_A_ROW * _CHARTS_A_ROW]
+        resolution += [chart for metric in plugins if (chart := resolution_chart(own, metric, styles))]
         groups.append(
             ChartGroup(
                 _heading(regressor, degradation, places),

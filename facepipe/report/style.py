@@ -15,7 +15,7 @@ N_COLOURS = 10
 
 @dataclass(frozen=True)
 class MethodStyle:
-    """Colour and label of a method.
+    """How a method appears.
 
     Attributes:
         name: as in the tables.

@@ -9,7 +9,6 @@ from itertools import groupby
 
 import pyarrow as pa
 
-from facepipe.core.schema import METRIC_COLUMNS
 from facepipe.metrics.catalogue import METRICS, Metric
 from facepipe.report.answer import Verdict
 from facepipe.report.style import MethodStyle, number
@@ -62,16 +61,24 @@ def result_sections(
     styles: Mapping[str, MethodStyle],
     found: Sequence[Verdict],
     metric: Metric | None,
+    metrics: Mapping[str, Metric] = METRICS,
 ) -> list[ResultSection]:
     """The result table, a section for every regressor; the best mean of each size is marked.
 
     For the deciding metric, methods that are not told apart from the best are marked as ties.
+
+    Args:
+        summaries: of a run's conditions.
+        styles: of its methods.
+        found: the best method at each size.
+        metric: the deciding one.
+        metrics: by column, those of plug-ins too.
     """
     ties = {(v.regressor, v.degradation, v.low_px): v.ties for v in found}
     sections = []
     for regressor, group in groupby(summaries, lambda s: s.condition.regressor):
         members = list(group)
-        shown = [METRICS[name] for name in METRIC_COLUMNS if any(name in s.metrics for s in members)]
+        shown = [column for name, column in metrics.items() if any(name in s.metrics for s in members)]
         rows = []
         for (degradation, low_px), size_group in groupby(
             members, lambda s: (s.condition.degradation, s.condition.low_px)
@@ -90,7 +97,7 @@ def result_sections(
 
 
 def stratum_tables(scores: pa.Table, metric: Metric, found: Sequence[Verdict]) -> list[StratumTable]:
-    """Tables of the deciding metric by head pose, skin tone and subset, where these are known.
+    """How the deciding metric differs by head pose, skin tone and subset, where these are known.
 
     Shown are the reference and the best method of each size, for the first regressor and degradation.
     """

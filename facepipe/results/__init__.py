@@ -9,7 +9,7 @@ from facepipe.results.aggregate import (
     differences,
 )
 from facepipe.results.query import Answer, ask, open_run
-from facepipe.results.runs import open_store, read_run_table, read_scores
+from facepipe.results.runs import open_store, read_metrics, read_run_table, read_scores
 from facepipe.results.strata import strata
 from facepipe.results.table import result_table_text
 
@@ -24,6 +24,7 @@ __all__ = [
     "differences",
     "open_run",
     "open_store",
+    "read_metrics",
     "read_run_table",
     "read_scores",
     "result_table_text",

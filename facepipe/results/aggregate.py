@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from facepipe.bench.spec import Condition
 from facepipe.core.errors import UsageError
 from facepipe.core.names import unknown
-from facepipe.core.schema import CONDITION_COLUMNS, METRIC_COLUMNS
+from facepipe.core.schema import CONDITION_COLUMNS, metric_columns
 from facepipe.metrics.intervals import N_RESAMPLES, Estimate, estimate_means
 from facepipe.results.columns import floats
 
@@ -30,7 +30,7 @@ class ConditionSummary:
 
 @dataclass(frozen=True)
 class Difference:
-    """Paired difference of a condition's metrics from the baseline method, over the samples of both."""
+    """How much more than the baseline method a condition's metrics are, over the samples both have."""
 
     condition: Condition
     baseline: str
@@ -54,7 +54,7 @@ class _Scores:
 
 def aggregate(
     scores: pa.Table,
-    metrics: Sequence[str] = METRIC_COLUMNS,
+    metrics: Sequence[str] | None = None,
     n_resamples: int = N_RESAMPLES,
     seed: int = 0,
 ) -> list[ConditionSummary]:
@@ -62,10 +62,11 @@ def aggregate(
 
     Args:
         scores: rows as `facepipe.core.schema.SCORES`; may hold several runs.
-        metrics: columns to average.
+        metrics: columns to average; None for every metric of the table.
         n_resamples: number of bootstrap resamples.
         seed: of the resamples; the same table and seed give the same intervals.
     """
+    metrics = metric_columns(scores.schema) if metrics is None else metrics
     table = _to_array(scores, metrics)
     n_samples, n_conditions, n_metrics = table.values.shape
     columns = table.values.reshape(n_samples, n_conditions * n_metrics)
@@ -81,7 +82,7 @@ def aggregate(
 def differences(
     scores: pa.Table,
     baseline: str,
-    metrics: Sequence[str] = METRIC_COLUMNS,
+    metrics: Sequence[str] | None = None,
     n_resamples: int = N_RESAMPLES,
     seed: int = 0,
 ) -> list[Difference]:
@@ -90,12 +91,13 @@ def differences(
     Args:
         scores: rows as `facepipe.core.schema.SCORES`.
         baseline: the method that is subtracted.
-        metrics: columns to compare.
+        metrics: columns to compare; None for every metric of the table.
         n_resamples, seed: as `aggregate`.
 
     Raises:
         UsageError: the table has no such method.
     """
+    metrics = metric_columns(scores.schema) if metrics is None else metrics
     table = _to_array(scores, metrics)
     methods = dict.fromkeys(condition.method for condition in table.conditions)
     if baseline not in methods:

@@ -5,10 +5,11 @@ from __future__ import annotations
 import csv
 import io
 import json
+from collections.abc import Callable
 from dataclasses import dataclass
 from decimal import Decimal
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import duckdb
 import pyarrow as pa
@@ -25,6 +26,9 @@ from facepipe.results.runs import (
     subfolders,
 )
 from facepipe.surveil.archive import Archive
+
+A = TypeVar("A")
+Fetch = Callable[[duckdb.DuckDBPyConnection, duckdb.Statement], A]
 
 RUNS = pa.schema(
     [
@@ -65,7 +69,7 @@ class Answer:
     rows: list[tuple[Any, ...]]
 
     def as_csv(self) -> str:
-        """Format as CSV with a header; null is an empty field."""
+        """As CSV with a header; null is an empty field."""
         text = io.StringIO()
         writer = csv.writer(text, lineterminator="\n")
         writer.writerow(self.columns)
@@ -73,12 +77,12 @@ class Answer:
         return text.getvalue()
 
     def as_json(self) -> str:
-        """Format as a JSON list of objects; NaN and infinity become null, keys text."""
+        """As a JSON list of objects; numbers that JSON lacks (NaN, infinity) become null, keys text."""
         rows = [dict(zip(self.columns, map(_plain, row), strict=True)) for row in self.rows]
         return json.dumps(rows, indent=2, ensure_ascii=False, default=str, allow_nan=False)
 
     def as_text(self) -> str:
-        """Format as aligned columns."""
+        """As aligned columns."""
         numeric = [
             all(isinstance(row[i], int | float | Decimal) or row[i] is None for row in self.rows)
             for i in range(len(self.columns))
@@ -154,23 +158,42 @@ def ask(path: Path, sql: str) -> Answer:
             one question.
         FacepipeError: run.json or one of the tables is damaged.
     """
+    return _ask_again(path, sql, _rows)
+
+
+def ask_table(path: Path, sql: str) -> pa.Table:
+    """As `ask`, as a table with the types that the columns have."""
+    return _ask_again(path, sql, lambda connection, question: connection.sql(question).to_arrow_table())
+
+
+def _ask_again(path: Path, sql: str, fetch: Fetch[A]) -> A:
     found, archives = _find(path)
     for _ in range(ATTEMPTS):
         before = versions_of(archives)
         try:
-            return _ask(path, found, archives, sql)
+            return _ask(path, found, archives, sql, fetch)
         except FacepipeError:
             if versions_of(archives) == before:
                 raise
     raise FacepipeError(f"{path}: its tables changed {ATTEMPTS} times while they were read; ask again")
 
 
-def _ask(path: Path, found: list[FoundRun], archives: list[Archive], sql: str) -> Answer:
+def _rows(connection: duckdb.DuckDBPyConnection, question: duckdb.Statement) -> Answer:
+    connection.execute(question)
+    columns = tuple(column[0] for column in connection.description or ())
+    return Answer(columns, connection.fetchall())
+
+
+def _ask(
+    path: Path,
+    found: list[FoundRun],
+    archives: list[Archive],
+    sql: str,
+    fetch: Fetch[A],
+) -> A:
     connection = _open(found, archives)
     try:
-        connection.execute(_one_question(connection, sql))
-        columns = tuple(column[0] for column in connection.description or ())
-        return Answer(columns, connection.fetchall())
+        return fetch(connection, _one_question(connection, sql))
     except duckdb.Error as error:
         raise UsageError(_one_line(str(error))) from error
     except (pa.ArrowException, OSError) as error:

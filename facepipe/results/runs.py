@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ from facepipe.bench.run_store import RunStore
 from facepipe.core.errors import FacepipeError, UsageError
 from facepipe.core.schema import SCORES
 from facepipe.core.tables import read_table
+from facepipe.metrics.catalogue import METRICS, Metric
 
 _log = logging.getLogger(__name__)
 
@@ -133,6 +134,18 @@ def read_scores(path: Path) -> pa.Table:
     return concatenate([read_run_table(run.store.scores_path, SCORES) for run in find_runs(path)], SCORES)
 
 
+def read_metrics(path: Path) -> dict[str, Metric]:
+    """What the metrics of a run, or of all runs in a folder, mean, by column; plug-ins need not be installed.
+
+    Raises:
+        UsageError: there is no run.
+        FacepipeError: run.json is damaged.
+    """
+    names = [field.name for field in fields(Metric)]
+    described = [metric for run in find_runs(path) for metric in run.facts.get("metrics", [])]
+    return METRICS | {one["name"]: Metric(**{name: one[name] for name in names}) for one in described}
+
+
 def concatenate(tables: Iterable[pa.Table], schema: pa.Schema) -> pa.Table:
-    """Concatenate tables under a schema; columns that one lacks are null."""
+    """Put tables one below the other, after no rows of a schema; columns that one lacks are null."""
     return pa.concat_tables([schema.empty_table(), *tables], promote_options="permissive")

@@ -15,10 +15,10 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from facepipe.metrics.catalogue import METRICS
-from facepipe.metrics.intervals import Estimate
+from facepipe.core.schema import SCORES
+from facepipe.metrics.catalogue import Metric
 from facepipe.results.aggregate import ConditionSummary, aggregate
-from facepipe.results.runs import read_scores
+from facepipe.results.runs import read_metrics, read_scores
 
 TABLE_METRICS = (
     "psnr_db",
@@ -32,7 +32,8 @@ TABLE_METRICS = (
     "coverage",
     "nme_icp",
 )
-"""The metrics of the printed table, the most telling first: those that do not fit the width go."""
+"""The metrics of the printed table, the most telling first, behind those of plug-ins, which were asked for.
+The last ones that do not fit the width go."""
 
 _GAP = 2
 _PLAIN_WIDTH = 140
@@ -53,10 +54,12 @@ def result_table_text(path: Path, width: int | None = None, styled: bool | None 
     styled = sys.stdout.isatty() if styled is None else styled
     if width is None:
         width = shutil.get_terminal_size().columns if styled else _PLAIN_WIDTH
+    metrics = read_metrics(path)
     summaries = aggregate(read_scores(path))
     if not summaries:
         return f"{path}: no scores yet; `facepipe status {path}` says how far the run is"
-    present = [name for name in TABLE_METRICS if any(name in summary.metrics for summary in summaries)]
+    wanted = (*(name for name in metrics if name not in SCORES.names), *TABLE_METRICS)
+    present = [metrics[name] for name in wanted if any(name in summary.metrics for summary in summaries)]
     shown = _fitting(summaries, present, width)
     console = Console(
         file=io.StringIO(),
@@ -68,7 +71,7 @@ def result_table_text(path: Path, width: int | None = None, styled: bool | None 
     )
     for regressor, group in groupby(summaries, lambda summary: summary.condition.regressor):
         console.print(_table(regressor, list(group), shown))
-    console.print(_legend(present[len(shown) :]))
+    console.print(_legend([metric.name for metric in present[len(shown) :]]))
     for regressor in _blind(summaries):
         console.print(
             Text(
@@ -81,13 +84,13 @@ def result_table_text(path: Path, width: int | None = None, styled: bool | None 
     return "\n".join(line.rstrip() for line in text.splitlines())
 
 
-def _table(regressor: str, summaries: Sequence[ConditionSummary], shown: Sequence[str]) -> Table:
+def _table(regressor: str, summaries: Sequence[ConditionSummary], shown: Sequence[Metric]) -> Table:
     title = "images only" if regressor == "none" else f"regressor {regressor}"
     table = Table(title=title, title_justify="left", box=None, pad_edge=False, padding=(0, _GAP, 0, 0))
     for heading in ("", "px", "method", "n"):
         table.add_column(heading, no_wrap=True, justify="right" if heading in ("px", "n") else "left")
-    for name in shown:
-        table.add_column(_heading(name))
+    for metric in shown:
+        table.add_column(_heading(metric))
         table.columns[-1].no_wrap = True
         table.columns[-1].justify = "right"
     same_size = lambda summary: (summary.condition.degradation, summary.condition.low_px)  # noqa: E731
@@ -95,20 +98,20 @@ def _table(regressor: str, summaries: Sequence[ConditionSummary], shown: Sequenc
         members = list(rows)
         best = _best(members, shown)
         for i, summary in enumerate(members):
-            cells = [_cell(summary.metrics.get(name), best.get(name) is summary, name) for name in shown]
+            cells = [_cell(summary, best.get(metric.name) is summary, metric) for metric in shown]
             label = degradation if i == 0 else ""
             size = str(low_px) if i == 0 else ""
             table.add_row(label, size, Text(summary.condition.method), str(summary.n), *cells)
     return table
 
 
-def _heading(name: str) -> str:
-    unit = METRICS[name].unit
-    arrow = "↑" if METRICS[name].higher_is_better else "↓"
-    return f"{name.removesuffix('_px').removesuffix('_db')}{f' {unit}' if unit else ''} {arrow}"
+def _heading(metric: Metric) -> str:
+    unit = f" {metric.unit}" if metric.unit else ""
+    arrow = "↑" if metric.higher_is_better else "↓"
+    return f"{metric.name.removesuffix('_px').removesuffix('_db')}{unit} {arrow}"
 
 
-def _fitting(summaries: Sequence[ConditionSummary], names: Sequence[str], width: int) -> list[str]:
+def _fitting(summaries: Sequence[ConditionSummary], metrics: Sequence[Metric], width: int) -> list[Metric]:
     """The first metrics whose columns fit the width beside the labels; at least one."""
     conditions = [summary.condition for summary in summaries]
     labels = (
@@ -118,31 +121,33 @@ def _fitting(summaries: Sequence[ConditionSummary], names: Sequence[str], width:
         ["n", *(str(summary.n) for summary in summaries)],
     )
     left = width - sum(max(map(cell_len, column)) + _GAP for column in labels)
-    shown: list[str] = []
-    for name in names:
-        cells = [_cell(summary.metrics.get(name), True, name).cell_len for summary in summaries]
-        left -= max(cell_len(_heading(name)), *cells) + _GAP
+    shown: list[Metric] = []
+    for metric in metrics:
+        cells = [_cell(summary, True, metric).cell_len for summary in summaries]
+        left -= max(cell_len(_heading(metric)), *cells) + _GAP
         if left < 0 and shown:
             break
-        shown.append(name)
+        shown.append(metric)
     return shown
 
 
-def _best(summaries: Sequence[ConditionSummary], shown: Sequence[str]) -> Mapping[str, ConditionSummary]:
+def _best(summaries: Sequence[ConditionSummary], shown: Sequence[Metric]) -> Mapping[str, ConditionSummary]:
     """Per metric the summary with the best mean, where there is more than one to choose from."""
     best = {}
-    for name in shown:
+    for metric in shown:
+        name = metric.name
         with_metric = [summary for summary in summaries if name in summary.metrics]
         if len(with_metric) > 1:
-            sign = 1 if METRICS[name].higher_is_better else -1
+            sign = 1 if metric.higher_is_better else -1
             best[name] = max(with_metric, key=lambda summary: sign * summary.metrics[name].mean)
     return best
 
 
-def _cell(estimate: Estimate | None, is_best: bool, name: str) -> Text:
+def _cell(summary: ConditionSummary, is_best: bool, metric: Metric) -> Text:
+    estimate = summary.metrics.get(metric.name)
     if estimate is None:
         return Text("")
-    digits = 2 if METRICS[name].unit else 3
+    digits = 2 if metric.unit else 3
     text = f"{estimate.mean:.{digits}f}"
     if math.isfinite(estimate.low):
         text += f" ±{(estimate.high - estimate.low) / 2:.{digits}f}"

@@ -1,7 +1,7 @@
 """A surveillance run: from the files of an inbox to rows of an archive, batch by batch.
 
 The state of a run is the archive's folder: which contents are in the table, which units of a batch have
-written their result. A run that was killed goes on there, and ends as if nothing had happened.
+written their part. A run that was killed goes on there, and ends as if nothing had happened.
 """
 
 from __future__ import annotations

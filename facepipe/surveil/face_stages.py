@@ -50,7 +50,7 @@ EXPORTED = pa.schema(
 def restore(
     crops: Mapping[int, Image8], rules: Rules, device: str
 ) -> tuple[dict[int, Row], dict[int, Image8]]:
-    """Restore crops to network size, each from the largest size that the method fits.
+    """Bring crops to network size, each at the largest size that the method fits.
 
     Args:
         crops: uint8 RGB (S, S, 3) by index.
@@ -101,7 +101,7 @@ def regress(images: Mapping[int, Image8], rules: Rules, device: str) -> dict[int
 
 @dataclass(frozen=True)
 class Face:
-    """Values of a face at its export.
+    """What is known of a face when it is exported.
 
     Attributes:
         face_id: names its files.

@@ -46,7 +46,7 @@ def _tables(folder: BatchFolder) -> Iterator[tuple[Path, pa.Schema]]:
 
 def _is_sound(path: Path, schema: pa.Schema, batch: SurveilBatch) -> bool:
     try:
-        table = read_checked(path, schema)
+        table = read_checked(path, lambda _: schema)
     except (pa.ArrowException, OSError, ValueError) as error:
         if isinstance(error, OSError) and error.errno:
             raise

@@ -43,7 +43,7 @@ def detect(night: Night, batch: SurveilBatch, wave: Wave) -> None:
 
 
 def restore(night: Night, batch: SurveilBatch, wave: Wave) -> None:
-    """Restore the faces of a wave to network size."""
+    """Bring the faces of a wave to network size."""
     _do_faces(night, batch, "restore", wave)
 
 
@@ -79,7 +79,7 @@ class Steps:
 
 
 def take_through(night: Night, batch: SurveilBatch, steps: Steps) -> None:
-    """Run all steps of a batch, up to its rows in the archive.
+    """Bring a batch into the archive.
 
     Raises:
         EnvironmentTroubleError: disk, memory or cluster failed; what is done stays done.

@@ -18,7 +18,7 @@ UNITS_OF = {"look": "files", "detect": "frames", "restore": "faces", "regress": 
 
 @dataclass
 class Speed:
-    """Speed of a stage."""
+    """How fast a stage was."""
 
     units: int = 0
     items: int = 0
@@ -33,7 +33,7 @@ class Speed:
 
 @dataclass
 class Summary:
-    """Counts and speeds of a run.
+    """What a run came to.
 
     Attributes:
         started: UTC.
@@ -84,7 +84,7 @@ class Summary:
         return pa.Table.from_pylist(rows, schema=STAGES)
 
     def lines(self) -> list[str]:
-        """Format the summary as lines of text."""
+        """For a person."""
         listing = self.listing
         text = [
             f"{listing.files} files: {self.inputs} new inputs, {self.duplicates} duplicates, "

@@ -76,13 +76,6 @@ def test_results_make_units_done(store: RunStore) -> None:
     assert not store.has_results()
 
 
-def test_a_shard_of_zeros_is_a_file_like_any_other(store: RunStore) -> None:
-    store.create_array("a", (3, 2, 2), 2)
-    for shard, n in ((0, 2), (1, 1)):
-        store.write_shard("a", shard, np.zeros((n, 2, 2), np.uint8))
-        assert store.broken("a", shard) == ""
-
-
 def test_every_flipped_byte_of_a_shard_is_noticed(store: RunStore) -> None:
     store.create_array("a", (2, 3), 2)
     store.write_shard("a", 0, np.arange(6, dtype=np.uint8).reshape(2, 3))

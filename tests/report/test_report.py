@@ -413,13 +413,13 @@ class TestGallery:
 class TestCharts:
     def test_a_point_a_condition_and_higher_is_up(self):
         table = scores(a=[0.2, 0.3], b=[0.6, 0.7])
-        chart = resolution_chart(aggregate(table), "ref_iou", method_styles(["a", "b"]))
+        chart = resolution_chart(aggregate(table), METRICS["ref_iou"], method_styles(["a", "b"]))
         at = {m[1]: float(m[0]) for m in re.findall(r'cy="([\d.]+)" r="4"><title>(\w), 16 px', chart)}
         assert at["b"] < at["a"]
         assert len(re.findall("<circle", chart)) == 2 and "[0.200, 0.300], n = 2" in chart
 
     def test_nothing_to_draw(self):
-        assert resolution_chart(aggregate(scores(a=[0.2])), "iou", method_styles(["a"])) == ""
+        assert resolution_chart(aggregate(scores(a=[0.2])), METRICS["iou"], method_styles(["a"])) == ""
         empty = {"a": np.array([np.nan])}
         assert scatter_chart(empty, empty, "psnr_db", "iou", method_styles(["a"]), "", "") == ""
 

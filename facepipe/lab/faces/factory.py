@@ -60,7 +60,7 @@ class Face:
 
 @dataclass(frozen=True, eq=False)
 class Example:
-    """A training example: picture, volume and landmarks.
+    """What a network is trained on.
 
     Attributes:
         image: uint8 RGB (128, 128, 3).
@@ -134,5 +134,5 @@ def _hair_layers(look: Look, size_px: int) -> int:
 
 
 def target_level(look: Look) -> float:
-    """Target brightness of the middle of the face: dark skin is exposed brighter than it is, not as pale."""
+    """How bright the middle of the face becomes: dark skin is exposed brighter than it is, not as pale."""
     return 0.42 * float(np.exp(-1.25 * look.melanin))

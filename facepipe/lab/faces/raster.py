@@ -22,7 +22,7 @@ NOTHING = -1
 
 @dataclass(frozen=True, eq=False)
 class Fragments:
-    """Visible triangle and barycentric coordinates of each pixel of a square picture.
+    """What the pixels of a square picture see.
 
     Attributes:
         triangle: int32 (S, S), or `NOTHING`.

@@ -26,7 +26,7 @@ def light_frame(direction: tuple[float, float, float]) -> NDArray[np.float32]:
 
 
 class ShadowMap:
-    """Depth map seen from the light.
+    """What the light sees.
 
     Args:
         points, triangles: the opaque scene, picture pixels.
@@ -51,7 +51,7 @@ class ShadowMap:
         self._taps = np.asarray(TAPS, np.float32) * np.float32(softness)
 
     def share(self, positions: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Share of the light that reaches positions (3, N), 0..1."""
+        """How much of the light reaches positions (3, N), 0..1."""
         at = (self._frame @ positions) * self._scale + self._offset[:, None]
         return _share(np.ascontiguousarray(at, np.float32), self._depth, self._taps)
 

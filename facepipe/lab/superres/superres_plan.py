@@ -16,7 +16,7 @@ SCALES = (2, 4, 8, 16)
 
 @dataclass(frozen=True)
 class TrainingPlan(Plan):
-    """Plan of a training: network, data, schedule and length.
+    """What is trained, how and for how long.
 
     Attributes:
         arch: one of `architectures.ARCHITECTURES`.

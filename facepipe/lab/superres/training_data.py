@@ -57,7 +57,7 @@ class TrainingData:
     provenance: Sequence[str] = ()
 
     def unseen(self, images: Sequence[Image8]) -> list[Image8]:
-        """Select the images that are not trained on, each once."""
+        """Those of some images that are not trained on, each once."""
         seen = {_content(image) for image in (*self.photographs, *self.faces)}
         unseen = {_content(image): image for image in images}
         return [image for content, image in unseen.items() if content not in seen]
@@ -85,7 +85,7 @@ class TrainingData:
 
 
 def _content(image: Image8) -> tuple[bytes, bytes]:
-    """Content of an image for comparison: its shape and its pixels."""
+    """What makes an image this one: its shape and its pixels."""
     return f"{image.shape}".encode(), np.ascontiguousarray(image).tobytes()
 
 

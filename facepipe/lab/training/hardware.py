@@ -19,7 +19,7 @@ def choose_device(name: str) -> str:
 
 
 def use_threads(threads: int) -> None:
-    """Set the number of CPU threads that torch uses in this process."""
+    """Let torch use so many threads of the CPU in this process."""
     torch.set_num_threads(threads)
 
 
@@ -32,7 +32,7 @@ def hardware(device: str, threads: int, processes: int = 1) -> str:
 
 
 def _cpu_model() -> str:
-    """Name of the CPU, or its instruction set where the system does not say."""
+    """What the system calls the CPU, or its instruction set where it says nothing."""
     text = _CPU_INFO.read_text(errors="replace") if _CPU_INFO.is_file() else ""
     found = re.search(r"^model name\s*:\s*(.*\S)", text, re.MULTILINE)
     return found[1] if found else platform.machine()

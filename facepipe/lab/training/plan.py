@@ -11,7 +11,7 @@ from facepipe.models.weights import check_name
 
 @dataclass(frozen=True)
 class Plan:
-    """The part of a plan that all trainings share.
+    """What is trained and for how long.
 
     Attributes:
         name: the name of the weights.
@@ -45,5 +45,5 @@ class Plan:
             raise UsageError("--learning-rate must be above 0, --seed 0 or more")
 
     def share_done(self, step: int, seconds: float) -> float:
-        """Share of the training that is done, 0 to 1."""
+        """How much of the training is done, 0 to 1."""
         return min(1.0, step / self.steps if self.steps else seconds / (60 * self.minutes))

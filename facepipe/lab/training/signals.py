@@ -12,7 +12,7 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 class HeldSignals:
-    """Delay requests to end while the context is open; they are delivered when it closes.
+    """Hold back requests to end while the context is open; what came is delivered when it closes.
 
     Only the main thread of a process can; in others nothing is held back.
 
@@ -42,7 +42,7 @@ class HeldSignals:
             signal.raise_signal(self.number)
 
     def deliver(self, number: int) -> None:
-        """Deliver a delayed signal; as a rule this does not return.
+        """Let a signal do now what it would have done: as a rule this does not return.
 
         Args:
             number: of the signal, which may have come to another process that works on the same.

@@ -33,7 +33,7 @@ Row = dict[str, float | None]
 
 @dataclass(frozen=True)
 class Setting:
-    """Settings of a training that do not change its result.
+    """How a training is run: nothing here changes what is trained on.
 
     Attributes:
         checkpoint: where its state is kept; an existing one of the same plan is resumed.
@@ -55,7 +55,7 @@ class Setting:
 
 @dataclass(frozen=True)
 class Schedule:
-    """Learning-rate schedule: up from 0, then down along a half cosine.
+    """How the learning rate goes: up from 0, then down along a half cosine.
 
     Attributes:
         warm_up_steps: in which it rises: the first steps of Adam and AdamW are as long as all others.
@@ -118,12 +118,12 @@ class Training(ABC):
 
     @property
     def determined_by(self) -> dict[str, Any]:
-        """Everything that a checkpoint must match to be resumed: the plan, and the revisions of the code."""
+        """What a checkpoint must have been written for to be resumed: the plan, and what code makes of it."""
         return asdict(self.plan)
 
     @property
     def done(self) -> float:
-        """Share of the plan that is done, 0 to 1."""
+        """How much of the plan is done, 0 to 1."""
         return self.plan.share_done(self.step, self.seconds)
 
     @property
@@ -166,7 +166,7 @@ class Training(ABC):
 
     @abstractmethod
     def _next_step(self) -> float:
-        """Train on the next batch of examples, and return the loss."""
+        """Take a step on the examples whose turn it is, and return the loss."""
 
     @abstractmethod
     def _figures(self) -> Row:

@@ -67,7 +67,7 @@ def best_limit(curve: NDArray[np.float64]) -> int:
 
 
 def shift_to_half(limit: int) -> float:
-    """Logit shift with which uint8 values from ``limit`` on become those from 128 on.
+    """What to add to a logit so that uint8 values from ``limit`` on become those from 128 on.
 
     A value k stands for p >= (k - 0.5) / 255, 128 for p >= 0.5.
     """

@@ -46,7 +46,7 @@ class Initial:
 
 
 def start_from(file: WeightsFile, trained: TrainableArchitecture, seed: int = 0) -> Initial:
-    """Load weights to start a training from, with their preprocessing.
+    """Take weights over for a training, with how they are to be run.
 
     Args:
         file: the weights.

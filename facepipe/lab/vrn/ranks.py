@@ -16,7 +16,7 @@ from facepipe.core.errors import UsageError
 
 @dataclass(frozen=True)
 class Ranks:
-    """Rank of this process among those that train together.
+    """This process among those that train together.
 
     Attributes:
         rank: its number, 0 for the one that validates, reports and writes.
@@ -39,7 +39,7 @@ class Ranks:
         return nn.parallel.DistributedDataParallel(network, device_ids=ids)
 
     def agreed(self, seconds: float, asked: int, device: torch.device) -> tuple[float, int]:
-        """Agree among all ranks, so that all stop at the same step.
+        """What all ranks hold to be so, so that all stop at the same step.
 
         Args:
             seconds: so far; clocks differ, the first rank's counts.

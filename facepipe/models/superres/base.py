@@ -23,7 +23,7 @@ class Method(Protocol):
 
     @property
     def name(self) -> str:
-        """Name in tables."""
+        """What the tables call it."""
 
     def fits(self, low_px: int) -> bool:
         """Whether it can bring images of this side to network size."""

@@ -21,7 +21,7 @@ from facepipe.models.weights import Tensors, WeightsFile, WeightsInfo, check_sha
 
 @dataclass(frozen=True)
 class Builder:
-    """Code of an architecture: network, initial weights, conversion of images, resolver.
+    """What is needed of an architecture.
 
     Attributes:
         network: the module's class; its arguments are those of the weights file.

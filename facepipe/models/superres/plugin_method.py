@@ -20,7 +20,7 @@ Image8 = NDArray[np.uint8]
 
 
 class MethodPlugin(Protocol):
-    """The protocol of plug-in methods.
+    """What a plug-in method declares and does.
 
     A plug-in may also have `fingerprint() -> str`, a digest of what its source does not say, such as its
     weights; a run that began with another one is not continued.

@@ -32,7 +32,7 @@ def fitting_px(side: int, method: Method) -> int | None:
 
 
 def to_network_size(crop: Image8, method: str, device: str = "cpu") -> Image8:
-    """Restore a crop (S, S, 3) to network size (128, 128, 3).
+    """Bring a crop (S, S, 3) to network size (128, 128, 3).
 
     Large crops are area-averaged. Smaller ones are restored by a super-resolution method, at the largest
     size up to their own that it fits.

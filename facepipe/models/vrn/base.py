@@ -26,11 +26,11 @@ class Regressor(Protocol):
 
     @property
     def name(self) -> str:
-        """Name in tables."""
+        """What the tables call it."""
 
     @property
     def geometry(self) -> VolumeGeometry:
-        """Placement of its voxels."""
+        """Where its voxels lie."""
 
     def fingerprint(self) -> str:
         """A digest of everything that determines its output (weights' identity included)."""

@@ -83,7 +83,7 @@ def _idle_block(channels: int, inner: int) -> ResidualBlock:
 
 
 class StackedStage(nn.Module):
-    """Base class of the stages of stacked hourglasses; subclasses define their layers."""
+    """What stages of every stacked hourglass do; the subclasses say what they are made of."""
 
     hourglass: nn.Module
     head: nn.Module

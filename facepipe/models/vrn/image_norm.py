@@ -11,7 +11,7 @@ from torch import nn
 
 
 class ImageNorm2d(nn.Module):
-    """Normalise each image as `nn.BatchNorm2d` in training mode does a batch of one image.
+    """What `nn.BatchNorm2d` in training mode does to a batch of one image, done to each image.
 
     (x - mean) / sqrt(variance + eps) * weight + bias, with mean and biased variance over the image's pixels.
 

@@ -23,7 +23,7 @@ Output = Literal["volume", "mesh"]
 
 
 class RegressorPlugin(Protocol):
-    """The protocol of plug-in regressors.
+    """What a plug-in regressor declares and does.
 
     A plug-in may also have `fingerprint() -> str`, a digest of what its source does not say, such as its
     weights; a run that began with another one is not continued.
@@ -68,7 +68,7 @@ class PluginRegressor:
 
     @property
     def geometry(self) -> VolumeGeometry:
-        """Placement of its voxels."""
+        """Where its voxels lie."""
         geometry: VolumeGeometry = self.plugin.value.geometry
         return geometry
 

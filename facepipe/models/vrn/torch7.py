@@ -31,7 +31,7 @@ _BLOCKS = 3
 
 
 def detect_torch7(root: Any, name: str) -> tuple[dict[str, NDArray[np.float32]], WeightsInfo]:
-    """Convert the objects of a Torch7 file to the tensors of the unguided VRN.
+    """Take the unguided VRN out of what a Torch7 file holds.
 
     Args:
         root: from `weights.read_torch7`.

@@ -137,7 +137,7 @@ def _natural(label: str) -> tuple[tuple[int, float, str], ...]:
 
 
 def wrong_figure(figures: Mapping[str, Any]) -> str | None:
-    """Describe the first value among figures that is no figure; None if all are.
+    """What among figures is none, and what is expected; None if all are.
 
     Those with a heading in `COLUMNS` are numbers, or text that begins with one; others may be any text.
     """

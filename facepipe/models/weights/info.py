@@ -21,7 +21,7 @@ FILE_SUFFIXES = (".safetensors", ".pth", ".pt", ".t7", ".bin", ".ckpt")
 
 @dataclass(frozen=True)
 class WeightsInfo:
-    """Description of a weights file.
+    """What a weights file says about itself.
 
     Attributes:
         name: the name under which the network is used.

@@ -21,7 +21,7 @@ _HASH_CHARACTERS = 12
 
 @dataclass(frozen=True)
 class Listed:
-    """Values of a weights file in a list.
+    """What a list says of a weights file.
 
     Attributes:
         name: to use it by.

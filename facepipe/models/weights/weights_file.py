@@ -167,7 +167,7 @@ def _metadata(path: Path, size: int) -> dict[str, str]:
 
 
 def _data_bytes(path: Path, header: Mapping[str, Any]) -> int:
-    """Number of bytes of tensors after a safetensors header."""
+    """How many bytes of tensors follow a safetensors header."""
     ends = [0]
     for name, entry in header.items():
         if name == "__metadata__":

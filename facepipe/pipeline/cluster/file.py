@@ -13,7 +13,7 @@ from facepipe.core.errors import UsageError
 
 
 class Limits(BaseModel):
-    """Least and largest number of workers of a group.
+    """How many workers of a group there may be.
 
     The run starts when `minimum` of them are there, and `maximum` are asked for while there is work
     for them. At least one stays, since a run may not change the kind of device it computes on.
@@ -53,7 +53,7 @@ class _ClusterFile(BaseModel):
 
 
 class SlurmFile(_ClusterFile):
-    """Settings of `--cluster slurm`."""
+    """What `--cluster slurm` asks for."""
 
     cpu: SlurmGroup
     gpu: SlurmGroup | None = None
@@ -64,7 +64,7 @@ class SlurmFile(_ClusterFile):
 
 
 class KubernetesFile(_ClusterFile):
-    """Settings of `--cluster kubernetes`."""
+    """What `--cluster kubernetes` asks for."""
 
     manifest: Path = Field(description="A DaskCluster and, for GPU workers, a DaskWorkerGroup.")
     namespace: str = "facepipe"

@@ -72,7 +72,7 @@ class SlurmCluster(SpecCluster):
         )
 
     def resize(self, group: str, n: int) -> None:
-        """Submit, cancel and replace jobs until a group has `n`.
+        """Have `n` jobs of a group: submit, cancel, replace lost ones.
 
         Raises:
             RuntimeError: Slurm refused a job; the next call tries again.
