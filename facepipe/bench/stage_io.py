@@ -220,11 +220,13 @@ def _score(spec: RunSpec, unit: BenchUnit, skip: Reasons, device: str) -> Made: 
             _guard(index, reasons, step)
         reason, detail = reasons.get(index, (None, None))
         keys = {name: sample[name] for name in ("sample_id", "subset", "yaw_deg", "skin_tone", "truth")}
+        eyes = sample["interocular_px"]
         rows.append(
             {
                 "run_id": spec.run_id,
                 "dataset": spec.dataset.name,
                 **keys,
+                "interocular_px": eyes and eyes * condition.low_px / NETWORK_PX,
                 "degradation": condition.degradation,
                 "low_px": condition.low_px,
                 "method": condition.method,

@@ -19,6 +19,7 @@ from facepipe.geometry.volume import front_depth
 from facepipe.geometry.voxelisation import get_voxeliser
 from facepipe.imaging.crop import Crop
 from facepipe.imaging.degrade import degrade, make_reference
+from facepipe.metrics.faces import eye_distance_px
 from facepipe.metrics.geometry import front_surface_errors, score_geometry, volume_iou
 from facepipe.metrics.image import psnr_db, ssim
 
@@ -59,7 +60,14 @@ def ingest(ref: SampleRef, sample: Sample, crop_mode: str) -> dict[str, Any]:
         "roll_deg": sample.roll_deg,
         "sha256": sample.sha256,
         "skin_tone": sample.skin_tone,
+        "interocular_px": _eye_distance_px(sample.truth, crop),
     }
+
+
+def _eye_distance_px(truth: Truth, crop: Crop) -> float | None:
+    """Distance of the eyes in the reference, None where no landmarks tell it."""
+    found = None if truth.landmarks is None else eye_distance_px(truth.landmarks)
+    return None if found is None else found * crop.scale
 
 
 def make_images(

@@ -83,8 +83,15 @@ def query(run: Path, sql: str, as_csv: bool, as_json: bool) -> None:
 
 @click.command()
 @click.argument("run", type=_PATH)
-def report(run: Path) -> None:
+@click.option(
+    "--axis",
+    type=click.Choice(["px", "interocular"]),
+    default="px",
+    show_default=True,
+    help="What the charts show metrics against: side of the image, or pixels between the eyes in it.",
+)
+def report(run: Path, axis: str) -> None:
     """Write RUN/report/index.html: one page with table, plots, faces and meshes to turn."""
     from facepipe.report.page import write_report
 
-    click.echo(str(write_report(run)))
+    click.echo(str(write_report(run, by_eyes=axis == "interocular")))

@@ -20,6 +20,7 @@ SAMPLES = pa.schema(
         ("roll_deg", pa.float32()),
         ("sha256", pa.string()),
         ("skin_tone", pa.float32()),
+        ("interocular_px", pa.float32()),
     ]
 )
 
@@ -62,6 +63,7 @@ SCORES = pa.schema(
         *((name, pa.float64()) for name in METRIC_COLUMNS),
         ("yaw_deg", pa.float32()),
         ("skin_tone", pa.float32()),
+        ("interocular_px", pa.float32()),
         ("truth", pa.string()),
         ("seconds", pa.float64()),
     ]

@@ -51,7 +51,10 @@ def _axis(values: Sequence[float], start: float, stop: float, bounds: Metric) ->
 
 
 def resolution_chart(
-    summaries: Sequence[ConditionSummary], metric: Metric, styles: Mapping[str, MethodStyle]
+    summaries: Sequence[ConditionSummary],
+    metric: Metric,
+    styles: Mapping[str, MethodStyle],
+    size_unit: str = "px",
 ) -> Markup:
     """A metric against resolution, a line per method with its 95 % intervals, the reference dashed.
 
@@ -59,6 +62,7 @@ def resolution_chart(
         summaries: of one regressor and degradation, and the regressor's reference.
         metric: which.
         styles: of the methods.
+        size_unit: what sizes count.
 
     Returns:
         An `svg` element, or nothing where no summary has the metric.
@@ -99,7 +103,7 @@ def resolution_chart(
         parts.append(Markup('<polyline class="stroke {}" points="{}"/>').format(style.colour, path))
         for px, estimate in sorted(own.items()):
             x = place[px] + shift
-            tip = f"{style.label}, {px} px: {number(estimate.mean, metric.unit)}"
+            tip = f"{style.label}, {px} {size_unit}: {number(estimate.mean, metric.unit)}"
             if math.isfinite(estimate.low):
                 low, high = (number(v, metric.unit) for v in (estimate.low, estimate.high))
                 tip += f" [{low}, {high}], n = {estimate.n}"

@@ -37,6 +37,7 @@ from facepipe.results import (
     read_run_table,
     read_scores,
 )
+from facepipe.results.interocular import by_interocular
 
 logger = logging.getLogger("facepipe")
 
@@ -74,19 +75,20 @@ class Report:
     weights: list[tuple[str, str]]
 
 
-def write_report(path: Path) -> Path:
+def write_report(path: Path, by_eyes: bool = False) -> Path:
     """Write RUN/report/index.html and RUN/report/meshes/*.glb, in place of any that are there.
 
     A report of a complete run whose arrays are gone stays as it is: its faces could not be shown again.
 
     Args:
         path: a run.
+        by_eyes: whether charts show metrics against the pixels between the eyes.
 
     Returns:
         The page.
 
     Raises:
-        UsageError: there is no run.
+        UsageError: there is no run, or nothing says where the eyes are.
         FacepipeError: run.json or one of the tables is damaged.
     """
     opened = open_store(path)
@@ -100,6 +102,10 @@ def write_report(path: Path) -> Path:
     if metric and not faces and _keeps_arrays(run) and _is_whole(run) and page.is_file():
         logger.warning("%s: stays as it is, since the arrays that its faces came from are gone", page)
         return page
+    charted = (scores, summaries)
+    if by_eyes:
+        table = by_interocular(scores)
+        charted = (table, aggregate(table))
     gallery = build_gallery(faces, styles) if faces and metric else None
     found = verdicts(scores, summaries, metric) if metric else []
     report = Report(
@@ -111,7 +117,7 @@ def write_report(path: Path) -> Path:
         verdicts=found,
         styles=styles,
         sections=result_sections(summaries, styles, found, metric, metrics),
-        charts=chart_groups(scores, summaries, styles, metrics),
+        charts=chart_groups(*charted, styles, metrics, "px between the eyes" if by_eyes else "px"),
         strata=stratum_tables(scores, metric, found) if metric else [],
         gallery=gallery,
         no_gallery=_no_gallery(run) if metric and gallery is None else "",

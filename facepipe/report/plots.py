@@ -45,6 +45,7 @@ def chart_groups(
     summaries: Sequence[ConditionSummary],
     styles: Mapping[str, MethodStyle],
     metrics: Mapping[str, Metric] = METRICS,
+    size_unit: str = "px",
 ) -> list[ChartGroup]:
     """The charts of a run, a group for every regressor and degradation.
 
@@ -53,6 +54,7 @@ def chart_groups(
         summaries: of its conditions.
         styles: of its methods.
         metrics: by column; those of plug-ins have a chart each, behind the others.
+        size_unit: what the sizes of conditions count.
     """
     plugins = [metric for name, metric in metrics.items() if name not in METRICS]
     restored = [s.condition for s in summaries if not s.condition.is_reference]
@@ -66,15 +68,16 @@ def chart_groups(
             and (s.condition.degradation == degradation or s.condition.is_reference)
         ]
         methods = dict.fromkeys(s.condition.method for s in own if not s.condition.is_reference)
-        charts = [resolution_chart(own, metrics[name], styles) for name in RESOLUTION_METRICS]
+        charts = [resolution_chart(own, metrics[name], styles, size_unit) for name in RESOLUTION_METRICS]
         shape = [chart for chart in charts[:-2] if chart][:_MOST_SHAPE_CHARTS]
         resolution = shape + [chart for chart in charts[-2:] if chart]
         if len(resolution) > _CHARTS_A_ROW:
             resolution = resolution[: len(resolution) // _CHARTS_A_ROW * _CHARTS_A_ROW]
-        resolution += [chart for metric in plugins if (chart := resolution_chart(own, metric, styles))]
+        more = (resolution_chart(own, metric, styles, size_unit) for metric in plugins)
+        resolution += [chart for chart in more if chart]
         groups.append(
             ChartGroup(
-                _heading(regressor, degradation, places),
+                _heading(regressor, degradation, places, size_unit),
                 resolution,
                 _relation(scores, regressor, degradation, styles),
                 [styles[name] for name in methods],
@@ -83,12 +86,15 @@ def chart_groups(
     return groups
 
 
-def _heading(regressor: str, degradation: str, places: Sequence[tuple[str, str]]) -> str:
-    if len(places) == 1:
-        return ""
-    if len({name for name, _ in places}) == 1:
-        return f"degradation {degradation}"
-    return f"regressor {regressor}, degradation {degradation}"
+def _heading(regressor: str, degradation: str, places: Sequence[tuple[str, str]], size_unit: str) -> str:
+    parts = []
+    if len({name for name, _ in places}) > 1:
+        parts.append(f"regressor {regressor}")
+    if len(places) > 1:
+        parts.append(f"degradation {degradation}")
+    if size_unit != "px":
+        parts.append(f"against {size_unit}")
+    return ", ".join(parts)
 
 
 def _relation(
