@@ -1,69 +1,71 @@
-"""Frames of video files that nobody vouches for, through OpenCV's FFmpeg."""
+"""Frames of video files that nobody vouches for, through PyAV (FFmpeg)."""
 
 from __future__ import annotations
 
-import math
 import os
 import stat
-import threading
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass
+from fractions import Fraction
 from io import BufferedReader
 from typing import Any, BinaryIO
 
-import cv2
+import av
 import numpy as np
 from numpy.typing import NDArray
 
 from facepipe.core.errors import SampleError
-from facepipe.imaging.video_container import container_of
+from facepipe.imaging.pixel_aspect import PixelAspects
+from facepipe.imaging.video_index import (
+    MAX_PACKETS,
+    SHORTFALL_SECONDS,
+    Ending,
+    FramePick,
+    FrameRule,
+    PacketIndex,
+)
+from facepipe.imaging.video_packets import (
+    LATE_PACKETS,
+    decode_exactly,
+    decode_nearest,
+    open_video,
+    packets_from,
+    stamp_of,
+)
 
-_OPTIONS = "OPENCV_FFMPEG_CAPTURE_OPTIONS"
-_LOG_LEVEL = "OPENCV_FFMPEG_LOGLEVEL"
-_QUIET = "-8"
-_environment = threading.Lock()
-
-DEFAULT_FPS = 25.0
-"""For videos that do not say, or say nonsense."""
-
-MAX_FPS = 1000.0
-
-MAX_SECONDS = 1e7
-"""Timestamps of frames behind it, four months, are lies."""
-
-
-@dataclass(frozen=True)
-class VideoFacts:
-    """What a video's head says; any of it may be a lie.
-
-    Attributes:
-        width, height: px.
-        frames: how many; 0 where it does not say.
-        fps: frames a second.
-    """
-
-    width: int
-    height: int
-    frames: int
-    fps: float
+_LENIENCE_SECONDS = 60.0
+"""How far behind the last second that is looked at reading goes on, since packets do not lie in order."""
 
 
 @dataclass(frozen=True)
-class FrameRule:
-    """Which frames of a video are looked at.
+class VideoBounds:
+    """How much of a video is decoded.
 
     Attributes:
-        every: each n-th one; None goes by `per_second`.
-        per_second: so many of each second; frames are whole, so that the nearest step is taken.
+        max_pixels: of a frame, once its pixels are square.
+        max_frames: that are looked at.
+        max_seconds: after its first frame.
     """
 
-    every: int | None = None
-    per_second: float = 1.0
+    max_pixels: int
+    max_frames: int
+    max_seconds: float
 
-    def step(self, fps: float) -> int:
-        """Frames from one that is looked at to the next."""
-        return self.every or max(1, round(fps / self.per_second))
+
+@dataclass(frozen=True)
+class VideoContent:
+    """What there is to look at in a video.
+
+    Attributes:
+        picks: the frames.
+        ending: why it is not looked at to its end, if so.
+        metadata: what the container says of itself, by FFmpeg's names.
+    """
+
+    picks: list[FramePick]
+    ending: Ending | None
+    metadata: Mapping[str, str]
 
 
 @dataclass(frozen=True)
@@ -71,9 +73,9 @@ class Frame:
     """A decoded frame.
 
     Attributes:
-        number: from 0.
-        seconds: from the beginning of the video.
-        image: uint8 RGB (H, W, 3), upright.
+        number: from 0, in the order in which frames are shown.
+        seconds: when it is shown, s.
+        image: uint8 RGB (H, W, 3), upright, of square pixels.
     """
 
     number: int
@@ -100,123 +102,144 @@ def open_regular(path: bytes) -> BufferedReader:
     return file
 
 
-def read_facts(file: BinaryIO, name: str, max_pixels: int) -> VideoFacts:
-    """Read a video's head.
+def read_content(
+    file: BinaryIO, name: str, rule: FrameRule, bounds: VideoBounds, aspects: PixelAspects
+) -> VideoContent:
+    """Read the packets of a video and choose the frames that are looked at; none is decoded.
 
     Args:
         file: opened.
         name: what to call it in messages.
-        max_pixels: larger frames are refused before any is decoded by us.
+        rule: which frames.
+        bounds: how much of it.
+        aspects: of pixels, for videos that do not say.
 
     Raises:
         SampleError: not-a-video, unreadable-video, too-many-pixels.
     """
-    with _capture(file, name, max_pixels) as capture:
-        width, height = (
-            int(capture.get(key)) for key in (cv2.CAP_PROP_FRAME_WIDTH, cv2.CAP_PROP_FRAME_HEIGHT)
-        )
-        if width * height > max_pixels:
-            raise SampleError(
-                "too-many-pixels", f"{name}: {width} x {height}, at most {max_pixels:,} pixels are decoded"
-            )
-        fps = float(capture.get(cv2.CAP_PROP_FPS))
-        frames = capture.get(cv2.CAP_PROP_FRAME_COUNT)
-        return VideoFacts(
-            width,
-            height,
-            int(frames) if 0 < frames < 2**40 else 0,
-            fps if math.isfinite(fps) and 0 < fps <= MAX_FPS else DEFAULT_FPS,
-        )
-
-
-def count_frames(file: BinaryIO, name: str, at_most: int, max_pixels: int) -> int:
-    """Count the frames that a video holds without decoding any, whatever its head says.
-
-    Args:
-        file: opened.
-        name: what to call it in messages.
-        at_most: where to stop counting.
-        max_pixels: as in `read_facts`.
-
-    Raises:
-        SampleError: not-a-video, unreadable-video.
-    """
-    with _capture(file, name, max_pixels, (cv2.CAP_PROP_FORMAT, -1)) as capture:
-        count = 0
-        while count < at_most and capture.grab():
-            count += 1
-        return count
+    with open_video(file, name, bounds.max_pixels) as (container, stream):
+        _square_size(stream, stream.width, stream.height, name, bounds.max_pixels, aspects)
+        index = PacketIndex(stream.time_base)
+        read_all, end_seconds = _read_packets(container, stream, index, rule, bounds)
+        picks, is_bounded = index.choose(rule, bounds.max_frames, bounds.max_seconds)
+        ending = None
+        if is_bounded or not read_all:
+            number, seconds = len(index), end_seconds or 0.0
+            if is_bounded:
+                following = picks.pop()
+                number, seconds = following.number, following.seconds
+            detail = f"{name}: looked at until frame {number}, the limits allow no more"
+            ending = Ending(number, seconds, "too-long", detail)
+        elif end_seconds is not None:
+            detail = f"{name}: ends after {len(index)} frames, {_promised(container)} were promised"
+            ending = Ending(len(index), end_seconds, "truncated-video", detail)
+        if not picks and ending is None:
+            raise SampleError("unreadable-video", f"{name}: holds no frame")
+        return VideoContent(picks, ending, dict(container.metadata))
 
 
 def read_frames(
-    file: BinaryIO, name: str, facts: VideoFacts, first: int, step: int, count: int, max_pixels: int
-) -> Iterator[Frame]:
-    """Decode every `step`-th frame from `first` on, `count` of them or as many as there are.
+    file: BinaryIO, name: str, picks: Sequence[FramePick], max_pixels: int, aspects: PixelAspects
+) -> Iterator[tuple[FramePick, Frame | None]]:
+    """Decode chosen frames; each comes once, not always in order, and is None where it cannot be decoded.
 
-    The decoder seeks to the first; where it cannot say that it got there, frames are counted from the
-    beginning. The same arguments give the same frames.
+    Args:
+        file: opened.
+        name: what to call it in messages.
+        picks: which, as `read_content` chose them.
+        max_pixels: larger frames are refused.
+        aspects: of pixels, for videos that do not say.
 
     Raises:
         SampleError: not-a-video, unreadable-video, too-many-pixels.
     """
-    with _capture(file, name, max_pixels) as capture:
-        at = _seek(capture, first)
-        if at is None:
-            return
-        for _ in range(count):
-            while at < first:
-                if not capture.grab():
-                    return
-                at += 1
-            if not capture.grab():
-                return
-            seconds = float(capture.get(cv2.CAP_PROP_POS_MSEC)) / 1000
-            valid, image = capture.retrieve()
-            if not valid or image is None or image.ndim != 3:
-                return
-            if not 0 <= seconds <= MAX_SECONDS or (first > 0 and seconds == 0):
-                seconds = first / facts.fps
-            yield Frame(first, seconds, np.ascontiguousarray(image[:, :, ::-1]))
-            at, first = at + 1, first + step
+    if not picks:
+        return
+    missing = {pick.packet: pick for pick in picks}
+    packets = packets_from(file, name, max_pixels, picks)
+    with closing(packets):
+        for pick, picture, stream in decode_exactly(packets, picks):
+            del missing[pick.packet]
+            yield pick, Frame(pick.number, pick.seconds, _upright(picture, stream, name, max_pixels, aspects))
+    if not missing:
+        return
+    # A packet may hold no picture (VP8), be damaged, or need more than the key frame before it: once more,
+    # from further ahead, and the first picture before the next frame that is looked at will do.
+    packets = packets_from(file, name, max_pixels, list(missing.values()), lead=True)
+    with closing(packets):
+        for pick, number, stamp, picture, stream in decode_nearest(packets, list(missing.values())):
+            del missing[pick.packet]
+            seconds = pick.seconds + float((stamp - pick.stamp) * stream.time_base)
+            yield pick, Frame(number, seconds, _upright(picture, stream, name, max_pixels, aspects))
+    for pick in missing.values():
+        yield pick, None
 
 
-def _seek(capture: Any, first: int) -> int | None:
-    """Go to a frame; return how far the decoder is, None behind the end."""
-    if first == 0:
-        return 0
-    if capture.set(cv2.CAP_PROP_POS_FRAMES, first) and round(capture.get(cv2.CAP_PROP_POS_FRAMES)) == first:
-        return first
-    if not capture.set(cv2.CAP_PROP_POS_FRAMES, 0):
-        return None
-    return 0 if round(capture.get(cv2.CAP_PROP_POS_FRAMES)) == 0 else None
-
-
-@contextmanager
-def _capture(file: BinaryIO, name: str, max_pixels: int, options: Sequence[int] = ()) -> Iterator[Any]:
-    file.seek(0)
-    if container_of(file.read(16)) is None:
-        raise SampleError("not-a-video", f"{name}: neither of MP4, AVI, Matroska")
-    # By its descriptor: no name, however odd, reaches the decoder, and no other file can take its place.
-    arguments = [cv2.CAP_PROP_N_THREADS, 1, *options]
-    os.environ.setdefault(_LOG_LEVEL, _QUIET)
-    cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
-    with _environment:
-        before = os.environ.get(_OPTIONS)
-        os.environ[_OPTIONS] = f"protocol_whitelist;file|max_pixels;{max_pixels}"
-        try:
-            capture = cv2.VideoCapture(f"/dev/fd/{file.fileno()}", cv2.CAP_FFMPEG, arguments)
-        except cv2.error as error:
-            raise SampleError("unreadable-video", f"{name}: {error.err}") from error
-        finally:
-            if before is None:
-                del os.environ[_OPTIONS]
-            else:
-                os.environ[_OPTIONS] = before
+def _read_packets(
+    container: Any, stream: Any, index: PacketIndex, rule: FrameRule, bounds: VideoBounds
+) -> tuple[bool, float | None]:
+    """List the packets; say whether all were, and where those of a video end that has more, s, else None."""
+    end = 0.0
+    is_cut = False
     try:
-        if not capture.isOpened():
-            raise SampleError("unreadable-video", f"{name}: damaged, or of a codec that is not known here")
-        yield capture
-    except cv2.error as error:
-        raise SampleError("unreadable-video", f"{name}: {error.err}") from error
-    finally:
-        capture.release()
+        for packet in container.demux():
+            if packet.size == 0:
+                continue
+            stamp = stamp_of(packet)
+            if stamp is not None and packet.time_base is not None:
+                end = max(end, float((stamp + (packet.duration or 0)) * packet.time_base))
+            if packet.stream_index != stream.index:
+                continue
+            index.add(stamp, packet.is_keyframe, packet.pos, not packet.is_discard)
+            is_cut = bool(packet.is_corrupt)
+            if (
+                len(index) >= MAX_PACKETS
+                or index.span_seconds() > bounds.max_seconds + _LENIENCE_SECONDS
+                or (rule.every and len(index) > rule.every * bounds.max_frames + LATE_PACKETS)
+            ):
+                return False, end
+    except av.FFmpegError:
+        is_cut = True
+    if is_cut and len(index):
+        index.pop()
+    begin = (container.start_time or 0) / av.time_base
+    promised = (container.duration or 0) / av.time_base
+    if is_cut or end - begin < promised - SHORTFALL_SECONDS:
+        return True, end
+    return True, None
+
+
+def _promised(container: Any) -> str:
+    frames = container.streams.best("video").frames
+    return f"{frames}" if frames else f"{(container.duration or 0) / av.time_base:.1f} s"
+
+
+def _upright(
+    picture: Any, stream: Any, name: str, max_pixels: int, aspects: PixelAspects
+) -> NDArray[np.uint8]:
+    """A picture as uint8 RGB (H, W, 3) of square pixels, turned as the container says."""
+    width, height = _square_size(stream, picture.width, picture.height, name, max_pixels, aspects)
+    image = picture.to_ndarray(format="rgb24", width=width, height=height)
+    return np.ascontiguousarray(np.rot90(image, round(picture.rotation / 90)))
+
+
+def _square_size(
+    stream: Any, width: int, height: int, name: str, max_pixels: int, aspects: PixelAspects
+) -> tuple[int, int]:
+    """The size of a frame whose pixels are made square: the coarse direction is enlarged, nothing is lost.
+
+    Raises:
+        SampleError: too-many-pixels.
+    """
+    aspect = stream.sample_aspect_ratio or aspects.of(width, height) or Fraction(1)
+    if aspect > 1:
+        width = round(width * aspect)
+    else:
+        height = round(height / aspect)
+    if width * height > max_pixels:
+        raise SampleError(
+            "too-many-pixels",
+            f"{name}: {width} x {height}, at most {max_pixels:,} pixels are decoded; "
+            "--max-pixels may raise it",
+        )
+    return width, height

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta, timezone
 
@@ -25,7 +26,8 @@ class Capture:
 
     Attributes:
         time: UTC, without a zone, as tables keep it.
-        source: 'exif' (with its zone), 'exif-no-zone' (taken as UTC), 'video', 'name' (taken as UTC) or
+        source: 'exif' (with its zone), 'exif-no-zone' (taken as UTC), 'video',
+            'video-no-zone' (taken as UTC), 'name' (taken as UTC) or
             'file' (its time of modification).
     """
 
@@ -56,6 +58,23 @@ def from_exif(image: Image.Image, now: datetime) -> Capture | None:
             continue
         if plausible(time, now):
             return Capture(naive(time), "exif" if zone else "exif-no-zone")
+    return None
+
+
+def from_video(metadata: Mapping[str, str], now: datetime) -> Capture | None:
+    """The capture time in what a video's container says of itself, if it has a plausible one.
+
+    Apple's `creationdate` survives editing and has a zone; `creation_time` is UTC in MP4, QuickTime and
+    Matroska, and has no zone in AVI.
+    """
+    for key in ("com.apple.quicktime.creationdate", "creation_time"):
+        try:
+            time = datetime.fromisoformat(metadata.get(key, "").strip("\0 "))
+        except ValueError:
+            continue
+        zoned = time if time.tzinfo else time.replace(tzinfo=UTC)
+        if plausible(zoned, now):
+            return Capture(naive(zoned), "video" if time.tzinfo else "video-no-zone")
     return None
 
 

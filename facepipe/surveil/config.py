@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 
 from facepipe.bench.config import MAX_TIMEOUT_S
 from facepipe.imaging.images import MAX_PIXELS
+from facepipe.imaging.pixel_aspect import parse_pixel_aspects
 from facepipe.models.vrn.backends import Backend
 
 
@@ -30,6 +31,11 @@ class SurveilConfig(BaseModel):
     )
     per_second: float | None = Field(
         None, ge=1e-5, le=1000, description="Look at so many frames of each second of a video, instead."
+    )
+    pixel_aspect: str = Field(
+        "",
+        description="Width to height of a pixel in videos that do not say, as 2:1, or by the size of frames, "
+        "as 352x576=2:1,704x288=1:2.",
     )
     min_interocular_px: float = Field(
         8.0, ge=0, description="Faces with less between the eyes, were they frontal, are not restored, px."
@@ -82,6 +88,12 @@ class SurveilConfig(BaseModel):
     def _named(cls, value: Any) -> Any:
         if isinstance(value, str | Path) and str(value) in ("", "."):
             raise ValueError("name a folder")
+        return value
+
+    @field_validator("pixel_aspect")
+    @classmethod
+    def _aspects(cls, value: str) -> str:
+        parse_pixel_aspects(value)
         return value
 
     @model_validator(mode="after")

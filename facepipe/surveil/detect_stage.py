@@ -6,6 +6,7 @@ import hashlib
 import os
 from collections.abc import Iterator
 from datetime import timedelta
+from itertools import groupby
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -20,11 +21,11 @@ from facepipe.detect import Detection, Detector, face_crop
 from facepipe.geometry.mesh_colour import FINEST_PX
 from facepipe.imaging.crop import Crop
 from facepipe.imaging.images import decode_image
-from facepipe.imaging.video import Frame, VideoFacts, open_regular, read_frames
+from facepipe.imaging.video import Frame, open_regular, read_frames
+from facepipe.imaging.video_index import Ending, FramePick
 from facepipe.surveil.inbox import InboxFile
 from facepipe.surveil.look_stage import CHANGED, unchanged
 from facepipe.surveil.rules import Rules
-from facepipe.surveil.spec import stated_frames
 
 NO_FACE = "no-face-detected"
 TOO_SMALL = "face-too-small"
@@ -107,33 +108,47 @@ def _of_image(
 def _of_video(
     stream: BinaryIO, item: dict[str, Any], file: InboxFile, rules: Rules, detector: Detector
 ) -> Iterator[dict[str, Any]]:
-    facts = VideoFacts(0, 0, item["frames"], item["fps"])
-    first, step, count = item["first"], item["step"], item["count"]
-    done = 0
+    picks = [FramePick(**pick) for pick in item["picks"]]
+    rows: dict[int, list[dict[str, Any]]] = {}
+    missing: list[FramePick] = []
     try:
-        # One more than asked for tells whether the last segment ends where the video does.
-        wanted = count + 1 if item["is_last"] else count
-        for frame in read_frames(stream, file.source, facts, first, step, wanted, rules.max_pixels):
-            if done == count:
-                detail = f"{file.source}: looked at until frame {frame.number}, the limits allow no more"
-                yield _row(item, file, frame, "too-long", detail)
-                return
-            yield from _of_frame(frame, item, file, rules, detector)
-            done += 1
+        for pick, frame in read_frames(stream, file.source, picks, rules.max_pixels, rules.aspects):
+            if frame is None:
+                missing.append(pick)
+            else:
+                rows[pick.number] = list(_of_frame(frame, item, file, rules, detector))
     except SampleError as error:
-        yield _row(item, file, None, error.reason, error.detail)
-        return
-    if done == 0 and first and not _has_frame(stream, file, facts, first - step, rules):
-        return  # where the video ends is the business of the segment that ends there
-    if done < stated_frames(item):
-        reason = "unreadable-video" if first == 0 and done == 0 else "truncated-video"
-        frame = Frame(first + done * step, (first + done * step) / item["fps"], np.zeros((1, 1, 3), np.uint8))
-        detail = f"{file.source}: frame {frame.number} could not be decoded, {item['frames']} were promised"
-        yield _row(item, file, frame, reason, detail)
+        left = next(pick for pick in picks if pick.number not in rows and pick not in missing)
+        at = _nothing(left.number, left.seconds) if rows or item["segment"] else None
+        rows[left.number] = [_row(item, file, at, error.reason, error.detail)]
+    rows |= {run[0].number: [_of_undecodable(run, bool(rows), item, file)] for run in _runs(missing, picks)}
+    for number in sorted(rows):
+        yield from rows[number]
+    if item["ending"]:
+        ending = Ending(**item["ending"])
+        yield _row(item, file, _nothing(ending.number, ending.seconds), ending.reason, ending.detail)
 
 
-def _has_frame(stream: BinaryIO, file: InboxFile, facts: VideoFacts, number: int, rules: Rules) -> bool:
-    return any(True for _ in read_frames(stream, file.source, facts, number, 1, 1, rules.max_pixels))
+def _runs(missing: list[FramePick], picks: list[FramePick]) -> Iterator[list[FramePick]]:
+    """The frames that could not be decoded, those that follow each other together."""
+    for is_missing, run in groupby(picks, key=lambda pick: pick in missing):
+        if is_missing:
+            yield list(run)
+
+
+def _of_undecodable(
+    run: list[FramePick], others: bool, item: dict[str, Any], file: InboxFile
+) -> dict[str, Any]:
+    first, last = run[0].number, run[-1].number
+    which = f"frame {first}" if first == last else f"{len(run)} frames from {first} to {last}"
+    reason = "unreadable-frame" if others or item["segment"] else "unreadable-video"
+    return _row(
+        item, file, _nothing(first, run[0].seconds), reason, f"{file.source}: {which} could not be decoded"
+    )
+
+
+def _nothing(number: int, seconds: float) -> Frame:
+    return Frame(number, seconds, np.zeros((1, 1, 3), np.uint8))
 
 
 def _of_frame(
@@ -185,8 +200,8 @@ def _row(
         "detail": detail,
     }
     if frame is None:
-        if item["first"]:
-            row["face_id"] += f"-{item['first']:06d}"
+        if item["segment"]:
+            row["face_id"] += f"-{item['picks'][0]['number']:06d}"
     else:
         row["face_id"] += f"-{frame.number:06d}"
         row["frame"] = frame.number

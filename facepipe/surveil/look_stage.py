@@ -6,6 +6,7 @@ import hashlib
 import io
 import os
 import warnings
+from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -15,35 +16,50 @@ from PIL import Image, UnidentifiedImageError
 
 from facepipe.core.errors import SampleError
 from facepipe.core.schema import FILES
+from facepipe.imaging.file_kinds import HEAD_BYTES, kind_of
 from facepipe.imaging.images import FORMATS, MAX_FILE_BYTES
-from facepipe.imaging.video import VideoFacts, count_frames, open_regular, read_facts
-from facepipe.imaging.video_container import container_of, recorded_at
-from facepipe.surveil.capture_time import Capture, from_exif, from_file, from_name, naive, plausible
+from facepipe.imaging.video import VideoContent, open_regular, read_content
+from facepipe.surveil.capture_time import Capture, from_exif, from_file, from_name, from_video
 from facepipe.surveil.inbox import InboxFile, inode_of, mtime_ns_of
 from facepipe.surveil.rules import Rules
 
 CHANGED = "changed"
 """Reason of a file that is not what was listed: no row, the next run looks again."""
 
-_STILL_BRANDS = (b"avif", b"heic", b"heix", b"mif1")
-_IMAGE_HEADS = (b"\xff\xd8\xff", b"\x89PNG", b"II*\0", b"MM\0*")
+PICK = pa.struct(
+    [
+        ("number", pa.int64()),
+        ("seconds", pa.float64()),
+        ("stamp", pa.int64()),
+        ("until", pa.int64()),
+        ("packet", pa.int64()),
+        ("key_packet", pa.int64()),
+        ("key_stamp", pa.int64()),
+        ("key_pos", pa.int64()),
+    ]
+)
+"""A `facepipe.imaging.video_index.FramePick`."""
+
+ENDING = pa.struct(
+    [("number", pa.int64()), ("seconds", pa.float64()), ("reason", pa.string()), ("detail", pa.string())]
+)
+"""A `facepipe.imaging.video_index.Ending`."""
 
 LOOKED = pa.schema(
     [
         ("index", pa.int64()),
         *FILES,
         ("kind", pa.string()),
-        ("frames", pa.int64()),
-        ("counted", pa.int64()),
-        ("fps", pa.float64()),
+        ("picks", pa.list_(PICK)),
+        ("ending", ENDING),
         ("time", pa.timestamp("us")),
         ("time_source", pa.string()),
         ("reason", pa.string()),
         ("detail", pa.string()),
     ]
 )
-"""What `look` says of each file; `sha256` is null where it could not be read. `frames` is what the head of a
-video claims, 0 where it does not say; `counted` is how many there are, as far as it is looked at."""
+"""What `look` says of each file; `sha256` is null where it could not be read. `picks` are the frames of a
+video that are looked at, `ending` says why not all of it is, if so."""
 
 
 def look(
@@ -66,14 +82,15 @@ def look(
         if not unchanged(stream, file):
             raise SampleError(CHANGED, f"{file.source}: it is still being written")
         kind = _kind(stream, file)
-        row: dict[str, Any] = {"sha256": sha256, "kind": kind, "frames": 1, "counted": 1, "fps": None}
+        row: dict[str, Any] = {"sha256": sha256, "kind": kind, "picks": [], "ending": None}
         capture, reason, detail = None, None, None
         try:
             if given_up:
                 raise SampleError(*given_up)
             if kind == "video":
-                capture, facts, counted = _look_at_video(stream, file, rules)
-                row |= {"frames": facts.frames, "counted": counted, "fps": facts.fps}
+                content = read_content(stream, file.source, rules.frames, rules.video_bounds, rules.aspects)
+                capture = from_video(content.metadata, datetime.now(UTC))
+                row |= _as_values(content)
             else:
                 capture = _look_at_image(stream, file, rules)
         except SampleError as error:
@@ -97,10 +114,8 @@ def unchanged(stream: BinaryIO, file: InboxFile) -> bool:
 def _kind(stream: BinaryIO, file: InboxFile) -> str:
     """'image' or 'video' by what the content says, since it is done once, under whatever name comes first."""
     stream.seek(0)
-    head = stream.read(16)
-    if container_of(head) and head[8:12] not in _STILL_BRANDS:
-        return "video"
-    return "image" if head.startswith(_IMAGE_HEADS) or head[8:12] == b"WEBP" else file.kind
+    kind = kind_of(stream.read(HEAD_BYTES))
+    return kind.medium if kind else file.kind
 
 
 def _look_at_image(stream: BinaryIO, file: InboxFile, rules: Rules) -> Capture | None:
@@ -134,12 +149,8 @@ def _look_at_image(stream: BinaryIO, file: InboxFile, rules: Rules) -> Capture |
             return None
 
 
-def _look_at_video(stream: BinaryIO, file: InboxFile, rules: Rules) -> tuple[Capture | None, VideoFacts, int]:
-    facts = read_facts(stream, file.source, rules.max_pixels)
-    at_most = rules.allowed_frames(facts.fps) * rules.frames.step(facts.fps)
-    counted = count_frames(stream, file.source, at_most, rules.max_pixels)
-    stream.seek(0)
-    time = recorded_at(stream, container_of(stream.read(16)) or "")
-    if time is not None and plausible(time, datetime.now(UTC)):
-        return Capture(naive(time), "video"), facts, counted
-    return None, facts, counted
+def _as_values(content: VideoContent) -> dict[str, Any]:
+    return {
+        "picks": [asdict(pick) for pick in content.picks],
+        "ending": asdict(content.ending) if content.ending else None,
+    }

@@ -7,20 +7,21 @@ its rows has changed, so that another method concerns no frame without faces and
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 
 from facepipe.bench.identity import digest
 from facepipe.core.conventions import NETWORK_PX
 from facepipe.core.errors import UsageError
 from facepipe.detect import Detector, open_detector
-from facepipe.imaging.video import FrameRule
+from facepipe.imaging.pixel_aspect import PixelAspects, parse_pixel_aspects
+from facepipe.imaging.video import VideoBounds
+from facepipe.imaging.video_index import FrameRule
 from facepipe.models.superres.methods import get_method, resolve_methods
 from facepipe.models.vrn.backends import Backend, check_backend
 from facepipe.models.vrn.regressors import get_regressor
 from facepipe.surveil.config import SurveilConfig
 
-REVISION = 1
+REVISION = 2
 """Of the code between decoding and the table: raised whenever rows may change."""
 
 KEY_DIGITS = 12
@@ -37,6 +38,7 @@ class Rules:
         backend: what runs it.
         frames: which frames of videos.
         min_interocular_px: smaller faces are not restored.
+        aspects: of pixels, for videos that do not say.
         max_pixels, max_frames, max_seconds: bounds of decoding.
     """
 
@@ -46,19 +48,22 @@ class Rules:
     backend: Backend
     frames: FrameRule
     min_interocular_px: float
+    aspects: PixelAspects
     max_pixels: int
     max_frames: int
     max_seconds: float
 
-    def allowed_frames(self, fps: float) -> int:
-        """How many frames of a video are looked at, at most."""
-        return min(self.max_frames, max(1, math.ceil(self.max_seconds * fps / self.frames.step(fps))))
+    @property
+    def video_bounds(self) -> VideoBounds:
+        """How much of a video is decoded."""
+        return VideoBounds(self.max_pixels, self.max_frames, self.max_seconds)
 
     def frames_key(self, kind: str) -> str:
         """The digest of what finds faces in an 'image' or a 'video'."""
         facts: list[object] = [self.detector.fingerprint, self.min_interocular_px, self.max_pixels]
         if kind == "video":
             facts += [self.frames.every, self.frames.per_second, self.max_frames, self.max_seconds]
+            facts += [str(self.aspects)]
         return _key("frames", kind, *facts)
 
     def method_key(self, low_px: int | None) -> str | None:
@@ -106,6 +111,7 @@ def resolve_rules(config: SurveilConfig) -> Rules:
         backend=config.backend,
         frames=FrameRule(every, 1.0 if config.per_second is None else config.per_second),
         min_interocular_px=config.min_interocular_px,
+        aspects=parse_pixel_aspects(config.pixel_aspect),
         max_pixels=config.max_pixels,
         max_frames=config.max_frames,
         max_seconds=config.max_seconds,

@@ -7,7 +7,6 @@ regress and export before the next one begins, so that crops and volumes never p
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -17,7 +16,7 @@ import pyarrow as pa
 from facepipe.core.schema import FILES
 from facepipe.pipeline.batch_store import array_name
 from facepipe.pipeline.unit import Unit
-from facepipe.surveil.rules import Rules
+from facepipe.surveil.look_stage import ENDING, PICK
 
 STAGES = ("detect", "restore", "regress", "export")
 """The stages of a wave, after `look` has seen the whole batch."""
@@ -58,19 +57,14 @@ ITEMS = pa.schema(
         ("kind", pa.string()),
         ("time", pa.timestamp("us")),
         ("time_source", pa.string()),
-        ("fps", pa.float64()),
-        ("frames", pa.int64()),
-        ("counted", pa.int64()),
-        ("first", pa.int64()),
-        ("step", pa.int64()),
-        ("count", pa.int64()),
-        ("is_last", pa.bool_()),
+        ("segment", pa.int64()),
+        ("picks", pa.list_(PICK)),
+        ("ending", ENDING),
         ("reason", pa.string()),
         ("detail", pa.string()),
     ]
 )
-"""An image, or a segment of a video: `count` frames at most, each `step`-th from `first` on. `frames` is what
-the head of the video claims, 0 where it does not say, and `counted` how many there are."""
+"""An image, or a segment of a video with the frames that are looked at; `ending` is with the last segment."""
 
 
 @dataclass(frozen=True)
@@ -117,16 +111,15 @@ WHOLE = Wave(-1)
 SurveilUnit = Unit[Wave]
 
 
-def make_items(looked: Iterable[dict[str, Any]], rules: Rules, wave_frames: int) -> Iterator[dict[str, Any]]:
+def make_items(looked: Iterable[dict[str, Any]], wave_frames: int) -> Iterator[dict[str, Any]]:
     """Cut inputs into items, shards and waves: rows of `ITEMS`.
 
     Args:
         looked: rows of `LOOKED`, new inputs only, in the order of the listing.
-        rules: which frames of videos.
         wave_frames: frames of a wave; the last item of a wave may exceed it.
     """
     wave = shard = in_shard = in_wave = 0
-    for index, item in enumerate(item for row in looked for item in _cut(row, rules)):
+    for index, item in enumerate(item for row in looked for item in _cut(row)):
         frames = expected_frames(item)
         alone = item["kind"] == "video"
         if in_wave and in_wave + frames > wave_frames:
@@ -138,32 +131,19 @@ def make_items(looked: Iterable[dict[str, Any]], rules: Rules, wave_frames: int)
         yield item | {"index": index, "wave": wave, "shard": shard}
 
 
-def stated_frames(item: dict[str, Any]) -> int:
-    """How many frames of an item are to be looked at if its head tells the truth: one of every input."""
-    return max(_frames_of(item, item["frames"]), int(item["first"] == 0))
-
-
 def expected_frames(item: dict[str, Any]) -> int:
-    """How many frames of an item there are to be looked at, as far as anything tells; 1 at least."""
-    return max(1, _frames_of(item, max(item["frames"], item["counted"])))
+    """How many frames of an item there are to be looked at; 1 at least."""
+    return max(1, len(item["picks"] or ()))
 
 
-def _frames_of(item: dict[str, Any], frames: int) -> int:
-    left = math.ceil((frames - item["first"]) / item["step"])
-    return max(0, min(item["count"], left))
-
-
-def _cut(row: dict[str, Any], rules: Rules) -> Iterator[dict[str, Any]]:
+def _cut(row: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    picks = row["picks"] or []
     item = {name: row[name] for name in ITEMS.names if name in row}
-    item |= {"first": 0, "step": 1, "count": 1, "is_last": True}
-    if row["kind"] == "image" or row["reason"]:
-        yield item
-        return
-    step = rules.frames.step(row["fps"])
-    allowed = rules.allowed_frames(row["fps"])
-    expected = min(allowed, math.ceil(max(row["frames"], row["counted"]) / step))
-    for begin in range(0, max(1, expected), FRAMES_PER_SEGMENT):
-        is_last = begin + FRAMES_PER_SEGMENT >= expected
-        # The last one goes on to the real end, since there may be a few more than were counted.
-        count = allowed - begin if is_last else FRAMES_PER_SEGMENT
-        yield item | {"first": begin * step, "step": step, "count": count, "is_last": is_last}
+    begins = range(0, max(1, len(picks)), FRAMES_PER_SEGMENT)
+    for segment, begin in enumerate(begins):
+        ending = row["ending"] if segment == len(begins) - 1 else None
+        yield item | {
+            "segment": segment,
+            "picks": picks[begin : begin + FRAMES_PER_SEGMENT],
+            "ending": ending,
+        }

@@ -136,7 +136,7 @@ def _plan(night: Night, batch: SurveilBatch) -> None:
             seen.add(sha256)
             new.append(row)
     if not folder.items_path.exists():
-        items = list(make_items(new, batch.rules, night.config.wave_frames))
+        items = list(make_items(new, night.config.wave_frames))
         write_table(folder.items_path, pa.Table.from_pylist(items, schema=ITEMS), private=True)
     # Files count as known only once the list is there, so that this step can be repeated.
     for row in looked:

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import io
-import os
 import stat
-import struct
 from datetime import UTC, datetime, timedelta
 from fnmatch import fnmatch
 from pathlib import Path
@@ -14,31 +12,26 @@ from pathlib import Path
 import numpy as np
 import pytest
 import zarr
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
-from inboxes import without_length, write_clip
 from PIL import Image
 from zarr.storage import ZipStore
 
 from facepipe.core.conventions import VolumeGeometry
-from facepipe.core.errors import FacepipeError, RunConflictError, SampleError
+from facepipe.core.errors import FacepipeError, RunConflictError
 from facepipe.core.files import replacing
 from facepipe.geometry.volume import surface
-from facepipe.imaging.video import FrameRule, count_frames, open_regular, read_facts, read_frames
-from facepipe.imaging.video_container import container_of, recorded_at
 from facepipe.pipeline.batch_store import BatchStore
 from facepipe.surveil.archive import Archive
-from facepipe.surveil.capture_time import from_exif, from_file, from_name
+from facepipe.surveil.capture_time import from_exif, from_file, from_name, from_video
 from facepipe.surveil.digest_set import DigestSet
 from facepipe.surveil.inbox import Listing, list_inbox
 from facepipe.surveil.quality import surface_area_px2, surface_thickness_px
-from facepipe.surveil.rules import Rules
 from facepipe.surveil.spec import (
     FRAMES_PER_SEGMENT,
     IMAGES_PER_SHARD,
     expected_frames,
     make_items,
-    stated_frames,
 )
 from facepipe.surveil.upkeep import sweep
 from facepipe.surveil.volumes import delete_pixels, read_volume, volume_name
@@ -94,121 +87,41 @@ class TestCaptureTime:
         image.getexif()[0x0132] = "0000:00:00 00:00:00"
         assert from_exif(image, NOW) is None
 
+    @pytest.mark.parametrize(
+        ("metadata", "expected", "source"),
+        [
+            ({"creation_time": "2024-05-01T12:00:00.000000Z"}, datetime(2024, 5, 1, 12), "video"),
+            (
+                {
+                    "creation_time": "2025-05-01T12:00:00.000000Z",
+                    "com.apple.quicktime.creationdate": "2024-05-01T12:00:00+0200",
+                },
+                datetime(2024, 5, 1, 10),
+                "video",
+            ),
+            ({"creation_time": "2024-05-01 12:00:00"}, datetime(2024, 5, 1, 12), "video-no-zone"),
+        ],
+    )
+    def test_in_a_video(self, metadata: dict[str, str], expected: datetime, source: str) -> None:
+        found = from_video(metadata, NOW)
+        assert found is not None
+        assert (found.time, found.source) == (expected, source)
+
+    @pytest.mark.parametrize("text", ["", "1904-01-01T00:00:00Z", "2099-01-01T00:00:00Z", "yesterday"])
+    def test_a_video_whose_clock_was_never_set_says_nothing(self, text: str) -> None:
+        assert from_video({"creation_time": text}, NOW) is None
+
     def test_of_the_file(self) -> None:
         assert from_file(1_500_000).time == datetime(1970, 1, 1, 0, 0, 0, 1500)
 
 
-def box(kind: bytes, content: bytes) -> bytes:
-    return struct.pack(">I4s", 8 + len(content), kind) + content
+def plan(looked: list[dict], wave_frames: int = 512) -> list[dict]:
+    return list(make_items(looked, wave_frames))
 
 
-def element(number: bytes, content: bytes) -> bytes:
-    return number + bytes([0x80 | len(content)]) + content
-
-
-class TestContainers:
-    @pytest.mark.parametrize(("suffix", "container"), [(".mp4", "mp4"), (".avi", "avi"), (".mkv", "mkv")])
-    def test_clips_of_opencv(self, tmp_path: Path, suffix: str, container: str) -> None:
-        clip = write_clip(tmp_path / f"clip{suffix}", [np.zeros((64, 64, 3), np.uint8)] * 3)
-        assert container_of(clip.read_bytes()[:16]) == container
-        with clip.open("rb") as file:
-            assert recorded_at(file, container) is None
-
-    @pytest.mark.parametrize(
-        "head", [b"", b"#EXTM3U\n", b"ffconcat version 1.0", b"RIFF\0\0\0\0WAVEfmt ", b"\x89PNG"]
-    )
-    def test_everything_else_is_none(self, head: bytes) -> None:
-        assert container_of(head) is None
-
-    @pytest.mark.parametrize("version", [0, 1])
-    def test_creation_time_of_mp4(self, version: int) -> None:
-        time = datetime(2024, 1, 31, 23, 59, 59, tzinfo=UTC)
-        seconds = int((time - datetime(1904, 1, 1, tzinfo=UTC)).total_seconds())
-        created = struct.pack(">Q" if version else ">I", seconds)
-        header = box(b"mvhd", bytes([version, 0, 0, 0]) + created + bytes(100))
-        data = box(b"ftyp", b"isom") + box(b"free", bytes(9)) + box(b"moov", box(b"iods", b"") + header)
-        assert recorded_at(io.BytesIO(data), "mp4") == time
-
-    def test_date_of_matroska(self) -> None:
-        nanoseconds = struct.pack(">q", 86_400 * 10**9)
-        info = element(b"\x15\x49\xa9\x66", element(b"\x44\x61", nanoseconds))
-        data = (
-            element(b"\x1a\x45\xdf\xa3", b"")
-            + b"\x18\x53\x80\x67\x01"
-            + b"\xff" * 7
-            + element(b"\xec", b"")
-            + info
-        )
-        assert recorded_at(io.BytesIO(data), "mkv") == datetime(2001, 1, 2, tzinfo=UTC)
-
-    @settings(max_examples=300, deadline=None)
-    @given(st.binary(max_size=80), st.sampled_from(["mp4", "mkv"]))
-    def test_no_bytes_make_it_fail(self, data: bytes, container: str) -> None:
-        start = box(b"moov", b"")[:8] if container == "mp4" else b"\x18\x53\x80\x67"
-        for content in (data, start + data):
-            found = recorded_at(io.BytesIO(content), container)
-            assert found is None or found.tzinfo is UTC
-
-
-class TestVideo:
-    @pytest.mark.parametrize("suffix", [".mp4", ".avi", ".mkv"])
-    def test_a_seek_gives_the_frames_that_counting_gives(self, tmp_path: Path, suffix: str) -> None:
-        # The brightness says which frame it is.
-        pictures = [np.full((64, 64, 3), 2 * i, np.uint8) for i in range(100)]
-        path = os.fsencode(write_clip(tmp_path / f"clip{suffix}", pictures))
-        with open_regular(path) as file:
-            facts = read_facts(file, "clip", 10_000)
-            assert (facts.width, facts.height, facts.frames, facts.fps) == (64, 64, 100, 10.0)
-            for first, step, count in ((0, 1, 100), (37, 7, 4), (96, 3, 9), (99, 1, 1), (100, 1, 1)):
-                frames = list(read_frames(file, "clip", facts, first, step, count, 10_000))
-                assert [frame.number for frame in frames] == list(range(first, 100, step))[:count]
-                for frame in frames:
-                    assert abs(frame.image.mean() - 2 * frame.number) < 4
-                    assert frame.seconds == pytest.approx(frame.number / 10)
-
-    @pytest.mark.parametrize("suffix", [".mp4", ".avi", ".mkv"])
-    def test_frames_are_counted_whatever_the_head_says(self, tmp_path: Path, suffix: str) -> None:
-        path = write_clip(
-            tmp_path / f"clip{suffix}", [np.full((64, 64, 3), 2 * i, np.uint8) for i in range(70)]
-        )
-        with open_regular(os.fsencode(without_length(path) if suffix == ".mkv" else path)) as file:
-            assert read_facts(file, "clip", 10_000).frames == (0 if suffix == ".mkv" else 70)
-            assert count_frames(file, "clip", 1000, 10_000) == 70
-            assert count_frames(file, "clip", 33, 10_000) == 33
-
-    def test_colours_are_rgb(self, tmp_path: Path) -> None:
-        red = np.zeros((64, 64, 3), np.uint8)
-        red[..., 0] = 200
-        with open_regular(os.fsencode(write_clip(tmp_path / "red.avi", [red]))) as file:
-            (frame,) = read_frames(file, "red", read_facts(file, "red", 10_000), 0, 1, 1, 10_000)
-        assert frame.image.mean(axis=(0, 1)) == pytest.approx([200, 0, 0], abs=6)
-
-    def test_neither_links_nor_pipes_are_opened(self, tmp_path: Path) -> None:
-        (tmp_path / "file").write_bytes(b"")
-        (tmp_path / "link").symlink_to(tmp_path / "file")
-        os.mkfifo(tmp_path / "pipe")
-        for name in ("link", "pipe", "nothing"):
-            with pytest.raises(SampleError):
-                open_regular(os.fsencode(tmp_path / name))
-
-    @pytest.mark.parametrize(
-        ("rule", "fps", "step"),
-        [(FrameRule(5), 30.0, 5), (FrameRule(None, 1.0), 29.97, 30), (FrameRule(None, 100.0), 25.0, 1)],
-    )
-    def test_which_frames(self, rule: FrameRule, fps: float, step: int) -> None:
-        assert rule.step(fps) == step
-
-
-def plan(looked: list[dict], wave_frames: int = 512, **bounds) -> list[dict]:
-    values = {"max_pixels": 1, "max_frames": 10_000, "max_seconds": 1e6} | bounds
-    rules = Rules(None, "espcn", "vrn-compact", "torch", FrameRule(every=10), 8.0, **values)  # type: ignore[arg-type]
-    return list(make_items(looked, rules, wave_frames))
-
-
-def looked_at(kind: str, frames: int = 1, reason: str | None = None, counted: int = 1) -> dict:
-    return {
-        "kind": kind, "frames": frames, "counted": counted, "fps": 25.0, "reason": reason, "sha256": "0",
-    }  # fmt: skip
+def looked_at(kind: str, frames: int = 0, reason: str | None = None, ending: dict | None = None) -> dict:
+    picks = [{"number": number} for number in range(0, 10 * frames, 10)]
+    return {"kind": kind, "picks": picks, "ending": ending, "reason": reason, "sha256": "0"}
 
 
 class TestPlan:
@@ -220,27 +133,15 @@ class TestPlan:
         assert {item["wave"] for item in items} == {0}
         assert [item["index"] for item in items] == list(range(len(items)))
 
-    def test_segments_cover_every_frame_once(self) -> None:
-        frames = (2 * FRAMES_PER_SEGMENT + 3) * 10 + 1
-        items = plan([looked_at("video", frames)])
-        seen = [item["first"] + 10 * i for item in items for i in range(item["count"])]
-        assert seen[: len(range(0, frames, 10))] == list(range(0, frames, 10))
-        assert [item["is_last"] for item in items] == [False, False, True]
-
-    @pytest.mark.parametrize("claimed", [0, 5])
-    def test_what_the_head_hides_is_cut_into_segments_too(self, claimed: int) -> None:
-        items = plan([looked_at("video", claimed, counted=(2 * FRAMES_PER_SEGMENT + 3) * 10)], wave_frames=64)
-        assert [item["first"] for item in items] == [0, 10 * FRAMES_PER_SEGMENT, 20 * FRAMES_PER_SEGMENT]
+    def test_segments_hold_every_frame_once(self) -> None:
+        ending = {"reason": "too-long"}
+        items = plan([looked_at("video", 2 * FRAMES_PER_SEGMENT + 3, ending=ending)], wave_frames=64)
+        seen = [pick["number"] for item in items for pick in item["picks"]]
+        assert seen == list(range(0, 10 * (2 * FRAMES_PER_SEGMENT + 3), 10))
+        assert [item["segment"] for item in items] == [0, 1, 2]
+        assert [item["ending"] for item in items] == [None, None, ending]
         assert [expected_frames(item) for item in items] == [FRAMES_PER_SEGMENT, FRAMES_PER_SEGMENT, 3]
-        # What nobody promised may be missing, but for one frame of every video.
-        assert [stated_frames(item) for item in items] == [1, 0, 0]
         assert [item["wave"] for item in items] == [0, 0, 1]
-
-    def test_limits_bound_what_is_read(self) -> None:
-        assert sum(item["count"] for item in plan([looked_at("video", 10**9)], max_frames=100)) == 100
-        # 8 s at 25 frames a second, every tenth of them.
-        assert sum(item["count"] for item in plan([looked_at("video", 10**9)], max_seconds=8)) == 20
-        assert sum(item["count"] for item in plan([looked_at("video", 0)], max_frames=7)) == 7
 
     def test_a_wave_is_as_large_as_asked_for(self) -> None:
         items = plan([looked_at("image")] * 10, wave_frames=4)
@@ -248,8 +149,8 @@ class TestPlan:
         assert all(len({item["wave"] for item in items if item["shard"] == shard}) == 1 for shard in range(3))
 
     def test_what_cannot_be_read_is_an_item_too(self) -> None:
-        (item,) = plan([looked_at("video", 100, "unreadable-video")])
-        assert (item["count"], item["reason"]) == (1, "unreadable-video")
+        (item,) = plan([looked_at("video", 0, "unreadable-video")])
+        assert (expected_frames(item), item["reason"]) == (1, "unreadable-video")
 
 
 @given(st.lists(st.integers(0, 300), max_size=60), st.lists(st.integers(0, 300), max_size=20))
