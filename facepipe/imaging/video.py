@@ -231,6 +231,12 @@ def _square_size(
     Raises:
         SampleError: too-many-pixels.
     """
+    if not width or not height:
+        raise SampleError(
+            "too-many-pixels",
+            f"{name}: FFmpeg found no frame of at most {max_pixels:,} pixels; --max-pixels may raise it, if the "
+            "file is whole",
+        )
     aspect = stream.sample_aspect_ratio or aspects.of(width, height) or Fraction(1)
     if aspect > 1:
         width = round(width * aspect)
