@@ -234,8 +234,8 @@ def _square_size(
     if not width or not height:
         raise SampleError(
             "too-many-pixels",
-            f"{name}: FFmpeg found no frame of at most {max_pixels:,} pixels; --max-pixels may raise it, if the "
-            "file is whole",
+            f"{name}: no frame of at most {max_pixels:,} pixels was found; --max-pixels may raise it, "
+            "if the file is whole",
         )
     aspect = stream.sample_aspect_ratio or aspects.of(width, height) or Fraction(1)
     if aspect > 1:
