@@ -239,7 +239,7 @@ def test_views_of_a_photograph_keep_image_and_mesh_together(
 ) -> None:
     """A dot painted on the nose is found at the mesh's nose, however the photograph is cut and moved."""
     monkeypatch.setattr(photo_examples, "rephotograph", lambda image, rng: image)
-    monkeypatch.setattr(photo_examples, "harden", lambda image, rng: image)
+    monkeypatch.setattr(photo_examples, "augment_picture", lambda image, rng: image)
     opened = open_dataset(made)
     photo = opened.load(opened.refs()[0])
     tip = int(load_head().model.landmarks[30])

@@ -228,7 +228,7 @@ def test_blocks_show_faces_and_pictures_after_what_happened_to_them(
         monkeypatch.setattr(
             examples, change, lambda f, *_: replace(f, vertices_mm=f.vertices_mm * np.float32(face))
         )
-        monkeypatch.setattr(examples, "harden", lambda p, _: (p // picture).astype(np.uint8))
+        monkeypatch.setattr(examples, "augment_picture", lambda p, _: (p // picture).astype(np.uint8))
         return make_block(recipe, 0)
 
     plain, smaller, darker = made(1.0, 1), made(0.8, 1), made(1.0, 2)

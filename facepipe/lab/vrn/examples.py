@@ -29,7 +29,7 @@ from facepipe.lab.faces.factory import render, sample, vertices_px
 from facepipe.lab.faces.seeds import face_seed
 from facepipe.lab.training.signals import SIGNALS
 from facepipe.lab.vrn.augment import draw_similarity, lower, rephotograph
-from facepipe.lab.vrn.photo_augment import harden, laugh, wear
+from facepipe.lab.vrn.photo_augment import add_dark_glasses, augment_picture, laugh
 from facepipe.lab.vrn.photo_examples import PhotoSet
 from facepipe.lab.vrn.proportions import reshape
 
@@ -136,14 +136,14 @@ class Drawn:
     def view(self, rng: np.random.Generator) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
         """The face moved, treated and photographed anew."""
         change = draw_similarity(rng)
-        image = rephotograph(harden(change.image(self.picture), rng), rng)
+        image = rephotograph(augment_picture(change.image(self.picture), rng), rng)
         return image, change.points(self.vertices)
 
 
 def _drawn(first: int, count: int, rng: np.random.Generator) -> list[Drawn]:
     head = load_head()
     faces = [sample(face_seed("train", first + index), head) for index in range(count)]
-    faces = [laugh(replace(face, look=wear(face.look, rng)), head, rng) for face in faces]
+    faces = [laugh(replace(face, look=add_dark_glasses(face.look, rng)), head, rng) for face in faces]
     faces = [reshape(face, head, rng) for face in faces]
     return [Drawn(render(face, NETWORK_PX, head), vertices_px(face, NETWORK_PX)) for face in faces]
 

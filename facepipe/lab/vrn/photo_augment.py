@@ -1,4 +1,4 @@
-"""What happens to faces in front of real cameras and is rare or absent in drawn pictures.
+"""Augmentation with what happens in front of real cameras and is rare or absent in drawn pictures.
 
 Hair blown over the cheeks, things before the face, light that falls on half of it, wrong exposure, grey,
 toned, recoloured and retouched pictures, other surfaces, crops that reach far beyond the photograph. The face
@@ -26,20 +26,20 @@ from facepipe.lab.faces.factory import Face
 from facepipe.lab.vrn.proportions import RESHAPED_SHARE, WIDE_POSE_SHARE
 
 Picture = NDArray[np.uint8]
-Hardship = Callable[[Picture, np.random.Generator], Picture]
+Augmentation = Callable[[Picture, np.random.Generator], Picture]
 
-HARD_SHARE = 0.6
-"""How many pictures are treated at all; the others stay what the face factory made of them."""
+AUGMENTED_SHARE = 0.6
+"""Share of pictures that are augmented; the others stay as the face factory made them."""
 
 DARK_GLASSES_SHARE = 0.06
-"""How many faces put dark glasses on."""
+"""Share of faces with dark glasses."""
 
 LAUGHING_SHARE = 0.2
-"""How many faces laugh with bared teeth: people before cameras do, far more often than drawn ones."""
+"""Share of faces that laugh with bared teeth: people before cameras do, far more often than drawn ones."""
 
 STRAND_POINTS = 10
 _STRAND, _SHEET, _SHEET_SHARE = (0.02, 0.13), (0.13, 0.3), 0.15
-"""How wide a lock is, of the picture's side: thin ones, and hair that flows over half of a face."""
+"""Width of a lock, as a share of the picture's side: thin ones, and hair that flows over half of a face."""
 _GAMMA = 2.2
 
 _LAUGHTER = {
@@ -54,7 +54,7 @@ _LAUGHTER = {
 """Face units of a laughing face, and between which strengths each lies."""
 
 
-def wear(look: Look, rng: np.random.Generator) -> Look:
+def add_dark_glasses(look: Look, rng: np.random.Generator) -> Look:
     """Put dark glasses on a share of faces."""
     if rng.random() >= DARK_GLASSES_SHARE:
         return look
@@ -62,7 +62,7 @@ def wear(look: Look, rng: np.random.Generator) -> Look:
 
 
 def laugh(face: Face, head: Head, rng: np.random.Generator) -> Face:
-    """Let a share of faces laugh with bared teeth, in place of the expression that they had.
+    """Make a share of faces laugh with bared teeth, in place of the expression that they had.
 
     The pose stays, so that z = 0 is no longer exactly the middle of the depth range: 0.05 px off in the mean.
     """
@@ -77,18 +77,18 @@ def laugh(face: Face, head: Head, rng: np.random.Generator) -> Face:
     return replace(face, expression=expression, vertices_mm=head.model.mesh(face.shape, expression))
 
 
-def harden(picture: Picture, rng: np.random.Generator) -> Picture:
-    """Let things happen to a share of pictures, one after the other as in front of a camera and after it."""
-    if rng.random() >= HARD_SHARE:
+def augment_picture(picture: Picture, rng: np.random.Generator) -> Picture:
+    """Apply each augmentation to a share of pictures, one after the other."""
+    if rng.random() >= AUGMENTED_SHARE:
         return picture
-    for happen, share in HARDSHIPS:
+    for augmentation, share in AUGMENTATIONS:
         if rng.random() < share:
-            picture = happen(picture, rng)
+            picture = augmentation(picture, rng)
     return picture
 
 
 def hair_across(picture: Picture, rng: np.random.Generator) -> Picture:
-    """Let one to four locks of one hair colour hang or blow across the picture."""
+    """Draw one to four locks of one hair colour across the picture."""
     names = list(HAIR_COLOURS)
     colour = np.array(HAIR_COLOURS[names[int(rng.integers(len(names)))]]) * np.exp(rng.normal(0.3, 0.5))
     layer = picture.copy()
@@ -120,7 +120,7 @@ def _lock(layer: Picture, colour: NDArray[np.float64], rng: np.random.Generator)
 
 
 def thing_before(picture: Picture, rng: np.random.Generator) -> Picture:
-    """Hold something before a part of the picture: an arm, a cup, a neighbour; softly shaded."""
+    """Cover a part of the picture with something softly shaded: an arm, a cup, a neighbour."""
     size = NETWORK_PX
     # Mostly beside the middle: a face that is covered altogether teaches nothing.
     angle, distance = rng.uniform(0, 2 * np.pi), rng.uniform(0.18, 0.42)
@@ -171,7 +171,7 @@ def misexposed(picture: Picture, rng: np.random.Generator) -> Picture:
 
 
 def toned(picture: Picture, rng: np.random.Generator) -> Picture:
-    """Take colours away, wholly or nearly, and tone some pictures, as with sepia or by a coloured lamp."""
+    """Remove colours, wholly or nearly, and tone some pictures, as with sepia or by a coloured lamp."""
     grey = picture.astype(np.float32) @ np.array([0.299, 0.587, 0.114], np.float32)
     kept = 0.0 if rng.random() < 0.7 else rng.uniform(0.0, 0.5)
     toned = grey[..., None] + (picture - grey[..., None]) * kept
@@ -224,7 +224,7 @@ def beyond_photograph(picture: Picture, rng: np.random.Generator) -> Picture:
     return black_borders(picture.copy(), (borders[0], borders[1], borders[2], borders[3]))
 
 
-HARDSHIPS: tuple[tuple[Hardship, float], ...] = (
+AUGMENTATIONS: tuple[tuple[Augmentation, float], ...] = (
     (hair_across, 0.3),
     (thing_before, 0.2),
     (uneven_light, 0.35),
@@ -235,18 +235,18 @@ HARDSHIPS: tuple[tuple[Hardship, float], ...] = (
     (retouched, 0.25),
     (beyond_photograph, 0.5),
 )
-"""What may happen to a treated picture, and how often each does."""
+"""Augmentations of a picture, with the share of augmented pictures that each changes."""
 
 
 def shares() -> dict[str, float]:
-    """How often what happens: what a checkpoint was trained with."""
+    """Share of pictures that each augmentation changes, as checkpoints record it."""
     return {
-        "hard": HARD_SHARE,
+        "hard": AUGMENTED_SHARE,
         "dark glasses": DARK_GLASSES_SHARE,
         "laughing": LAUGHING_SHARE,
         "reshaped": RESHAPED_SHARE,
         "reshaped in wide poses": WIDE_POSE_SHARE,
-        **{happen.__name__: share for happen, share in HARDSHIPS},
+        **{augmentation.__name__: share for augmentation, share in AUGMENTATIONS},
     }
 
 

@@ -21,7 +21,7 @@ from facepipe.datasets.crops import crop_for
 from facepipe.datasets.dataset import Sample, SampleRef
 from facepipe.imaging.crop import Crop, full_crop
 from facepipe.lab.vrn.augment import draw_similarity, rephotograph
-from facepipe.lab.vrn.photo_augment import harden
+from facepipe.lab.vrn.photo_augment import augment_picture
 
 FACE_CROP_SHARE, FULL_SHARE = 0.45, 0.3
 """How often a photograph is cut around its face, and taken whole; the others are cut somewhere between."""
@@ -34,7 +34,7 @@ TURNED_DEG, TURNED_WEIGHT = 20.0, 2.0
 """Dark faces, and those that look to the side, are rare in portraits and drawn so much more often."""
 
 AS_TAKEN_SHARE = 0.5
-"""How many photographs meet no further hardship: they were taken by real cameras."""
+"""Share of photographs that are not augmented further: they were taken by real cameras."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -63,7 +63,7 @@ class Photograph:
             np.asarray(reduced, np.uint8), Crop(crop.x0 * share, crop.y0 * share, crop.size * share)
         )
         if rng.random() >= AS_TAKEN_SHARE:
-            image = harden(image, rng)
+            image = augment_picture(image, rng)
         assert truth.vertices is not None
         return rephotograph(image, rng), change.points(crop.to_reference(truth.vertices))
 
