@@ -21,16 +21,16 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-import scipy.io
 from numpy.typing import NDArray
 from PIL import Image
 
-from facepipe.core.errors import EnvironmentTroubleError, UsageError
-from facepipe.datasets.synthetic_marker import MARKER_FILE, Marker, parse_marker
-from facepipe.geometry.head import HEAD_NAME, load_head
+from facepipe.core.errors import EnvironmentTroubleError
+from facepipe.datasets.synthetic_marker import MARKER_FILE
+from facepipe.geometry.head import load_head
 from facepipe.geometry.morphable import SOURCE_PX
 from facepipe.lab.faces.factory import Face, render, sample, vertices_px
 from facepipe.lab.faces.seeds import synthesis_seed
+from facepipe.lab.set_files import mat_bytes, prepare_folder, write_file
 
 SET = "FACES"
 
@@ -68,7 +68,9 @@ def synthesize(
         EnvironmentTroubleError: it cannot be written.
     """
     try:
-        _prepare(out)
+        prepare_folder(out, MARKER_FILE)
+        (out / SET).mkdir(exist_ok=True)
+        (out / "landmarks" / SET).mkdir(parents=True, exist_ok=True)
         missing = [index for index in range(count) if not _is_there(out, seed, index)]
         advance(count - len(missing))
         processes = min(workers or os.cpu_count() or 1, max(1, len(missing) // CHUNK))
@@ -105,25 +107,6 @@ def matlab_fields(face: Face) -> dict[str, NDArray]:
 def _landmarks(face: Face) -> NDArray[np.float64]:
     points = vertices_px(face)[load_head().model.landmarks, :2]
     return np.asarray(points, np.float64) + MATLAB_OFFSET_PX
-
-
-def _prepare(out: Path) -> None:
-    out.mkdir(parents=True, exist_ok=True)
-    marker_path = out / MARKER_FILE
-    wanted = Marker(HEAD_NAME, SOURCE_PX)
-    if marker_path.exists():
-        found = parse_marker(marker_path.read_bytes(), str(marker_path))
-        if found != wanted:
-            raise UsageError(
-                f"{marker_path}: its faces are of {found.head!r} at {found.image_px} px, this version makes "
-                f"{wanted.head!r} at {wanted.image_px} px; choose another folder"
-            )
-    elif any(not path.name.startswith(f".{MARKER_FILE}") for path in out.iterdir()):
-        raise UsageError(f"{out}: holds other files and no {MARKER_FILE}; choose another folder")
-    else:
-        _replace(marker_path, wanted.to_json().encode())
-    (out / SET).mkdir(exist_ok=True)
-    (out / "landmarks" / SET).mkdir(parents=True, exist_ok=True)
 
 
 def _is_there(out: Path, seed: int, index: int) -> bool:
@@ -177,23 +160,8 @@ def _write(out: Path, seed: int, index: int) -> None:
     face = sample(synthesis_seed(seed, index))
     name = name_of(seed, index)
     points = _landmarks(face)
-    _replace(out / "landmarks" / SET / f"{name}_pts.mat", _mat({"pts_2d": points, "pts_3d": points}))
-    _replace(out / SET / f"{name}.mat", _mat(matlab_fields(face)))
+    write_file(out / "landmarks" / SET / f"{name}_pts.mat", mat_bytes({"pts_2d": points, "pts_3d": points}))
+    write_file(out / SET / f"{name}.mat", mat_bytes(matlab_fields(face)))
     picture = io.BytesIO()
     Image.fromarray(render(face)).save(picture, "JPEG", quality=JPEG_QUALITY)
-    _replace(out / SET / f"{name}.jpg", picture.getvalue())
-
-
-def _mat(fields: dict[str, NDArray]) -> bytes:
-    stream = io.BytesIO()
-    scipy.io.savemat(stream, fields, do_compression=True)
-    return stream.getvalue()
-
-
-def _replace(path: Path, data: bytes) -> None:
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        temporary.write_bytes(data)
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    write_file(out / SET / f"{name}.jpg", picture.getvalue())

@@ -14,7 +14,6 @@ from __future__ import annotations
 import hashlib
 import io
 import math
-import os
 import re
 import time
 from collections.abc import Callable
@@ -26,8 +25,6 @@ import cv2
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
-import scipy.io
-from numpy.typing import NDArray
 from PIL import Image
 
 from facepipe.core.errors import EnvironmentTroubleError, SampleError, UsageError
@@ -35,11 +32,9 @@ from facepipe.core.tables import write_table
 from facepipe.datasets.annotated import INDEX_FILE, MARKER_FILE, TURNED_SUFFIX, split_of_person
 from facepipe.datasets.dataset import SampleRef
 from facepipe.datasets.photos import PhotosDataset
-from facepipe.datasets.synthetic_marker import Marker, parse_marker
-from facepipe.geometry.head import HEAD_NAME
-from facepipe.geometry.morphable import SOURCE_PX
 from facepipe.lab.photos.annotation import Annotated, annotate, annotated_fields, person_number
 from facepipe.lab.photos.profile import draw_turn, leaves_picture, turned
+from facepipe.lab.set_files import mat_bytes, prepare_folder, write_file
 from facepipe.pipeline.cluster import connect, open_cluster
 from facepipe.pipeline.executor import Engine
 from facepipe.pipeline.job import Reasons, UnitReport, environment_trouble
@@ -200,9 +195,11 @@ class AnnotationJob:
         picture = io.BytesIO()
         Image.fromarray(face.image).save(picture, "JPEG", quality=JPEG_QUALITY)
         # The picture is written last.
-        _write(self.out / "landmarks" / f"{name}_pts.mat", _mat({"pts_2d": points, "pts_3d": points}))
-        _write(self.out / f"{name}.mat", _mat(fields))
-        _write(self.out / f"{name}.jpg", picture.getvalue())
+        write_file(
+            self.out / "landmarks" / f"{name}_pts.mat", mat_bytes({"pts_2d": points, "pts_3d": points})
+        )
+        write_file(self.out / f"{name}.mat", mat_bytes(fields))
+        write_file(self.out / f"{name}.jpg", picture.getvalue())
         pose, fit = face.head.pose, face.fit
         return {
             "sample_id": name,
@@ -249,7 +246,7 @@ def annotate_folder(
     units = job.units()
     _check_pattern(job.person)
     try:
-        _prepare(job.out)
+        prepare_folder(job.out, MARKER_FILE)
         missing = [unit for unit in units if not (job.parts / unit.part).exists()]
         advance(sum(len(unit.refs) for unit in units) - sum(len(unit.refs) for unit in missing))
         if missing:
@@ -299,38 +296,5 @@ def _check_pattern(pattern: str) -> None:
         raise UsageError(f"--person {pattern}: no regular expression ({error})") from error
 
 
-def _prepare(out: Path) -> None:
-    out.mkdir(parents=True, exist_ok=True)
-    marker_path = out / MARKER_FILE
-    wanted = Marker(HEAD_NAME, SOURCE_PX)
-    if marker_path.exists():
-        found = parse_marker(marker_path.read_bytes(), str(marker_path))
-        if found != wanted:
-            raise UsageError(
-                f"{marker_path}: its photographs were fitted with {found.head!r} at {found.image_px} px, "
-                f"this version takes {wanted.head!r} at {wanted.image_px} px; choose another folder"
-            )
-    elif any(out.iterdir()):
-        raise UsageError(f"{out}: holds other files and no {MARKER_FILE}; choose another folder")
-    else:
-        _write(marker_path, wanted.to_json().encode())
-
-
 def _left_out(ref: SampleRef, reason: str, detail: str) -> dict[str, Any]:
     return {"sample_id": name_in_set(ref), "photo": ref.source_path, "reason": reason, "detail": detail}
-
-
-def _mat(fields: dict[str, NDArray]) -> bytes:
-    stream = io.BytesIO()
-    scipy.io.savemat(stream, fields, do_compression=True)
-    return stream.getvalue()
-
-
-def _write(path: Path, data: bytes) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        temporary.write_bytes(data)
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
