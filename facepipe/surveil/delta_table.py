@@ -100,8 +100,7 @@ class ArchiveTable:
 
     def batch(self) -> int:
         """The highest number of a batch that was committed, or given up; 0 if there was none."""
-        table = self.open()
-        return 0 if table is None else table.transaction_version(_BATCH) or 0
+        return _batch(self.open())
 
     def parts(self) -> list[Path]:
         """The Parquet files that count, by name."""
@@ -145,19 +144,11 @@ class ArchiveTable:
             found.append(path)
         return found
 
-    def vacuum(self) -> None:
-        """Delete the files of older versions, and what was never committed: call while holding the lock.
-
-        Raises:
-            FacepipeError: as `uncommitted`; nothing was deleted.
-        """
-        for path in self.uncommitted():
-            path.unlink()
-
     def begin_run(self) -> None:
         """Commit that a run begins, so that none of its files has the version of what is left over."""
-        if self.open() is not None:
-            self.commit([], None)
+        table = self.open()
+        if table is not None:
+            self.commit(table, [], None)
 
     def tidy_log(self) -> None:
         """Delete what a commit that was interrupted left in the log, and make the log private."""
@@ -171,10 +162,13 @@ class ArchiveTable:
             if path.stat().st_mode & 0o777 != 0o600:
                 path.chmod(0o600)
 
-    def commit(self, actions: list[AddAction | RemoveAction], batch: int | None) -> None:
+    def commit(
+        self, table: DeltaTable | None, actions: list[AddAction | RemoveAction], batch: int | None
+    ) -> None:
         """Make a new version of the table; call while holding the lock.
 
         Args:
+            table: the newest version, None if there is none.
             actions: the files that it adds and removes.
             batch: the number of a batch that is over with it.
 
@@ -185,7 +179,6 @@ class ArchiveTable:
         said = CommitProperties(max_commit_retries=0, app_transactions=over)
         make_private_folder(self.log_path)
         schema, partitions = Schema.from_arrow(self.full_schema), [DATE] if self.by_date else []
-        table = self.open()
         try:
             if table is None:
                 create_table_with_add_actions(
@@ -223,10 +216,20 @@ class TableChange:
 
     def __init__(self, table: ArchiveTable) -> None:
         self._table = table
-        self._version = table.version() + 1
+        self._opened = table.open()
+        self._version = 0 if self._opened is None else self._opened.version() + 1
         self._added: dict[Path, int] = {}
         self._dropped: list[Path] = []
         self._new_rows = False
+
+    @property
+    def batch(self) -> int:
+        """The highest number of a batch that is over."""
+        return _batch(self._opened)
+
+    def parts(self) -> list[Path]:
+        """The Parquet files that count before the change, by name."""
+        return [] if self._opened is None else [self._table.path / name for name in _names(self._opened)]
 
     def add(self, tables: Iterable[pa.Table], date: str | None = None) -> None:
         """Write rows as a new file; no file where there are none.
@@ -252,7 +255,7 @@ class TableChange:
     def compact(self, small_rows: int) -> None:
         """Merge the newest files of each partition, as far back as they have fewer rows than that."""
         by_folder: dict[Path, list[Path]] = {}
-        for part in self._table.parts():
+        for part in self.parts():
             by_folder.setdefault(part.parent, []).append(part)
         for folder, parts in by_folder.items():
             tail: list[Path] = []
@@ -272,7 +275,8 @@ class TableChange:
         """
         if self._added or self._dropped or batch:
             added = [self._add_action(path, rows) for path, rows in self._added.items()]
-            self._table.commit([*added, *map(self._remove_action, self._dropped)], batch)
+            dropped = map(self._remove_action, self._dropped)
+            self._table.commit(self._opened, [*added, *dropped], batch)
         for path in self._dropped:
             path.unlink(missing_ok=True)
 
@@ -326,6 +330,10 @@ def tables(archive: Archive) -> tuple[ArchiveTable, ArchiveTable, ArchiveTable]:
 def versions(archive: Archive) -> tuple[int, ...]:
     """The versions of an archive's tables: the same numbers, the same rows."""
     return tuple(table.version() for table in tables(archive))
+
+
+def _batch(table: DeltaTable | None) -> int:
+    return 0 if table is None else table.transaction_version(_BATCH) or 0
 
 
 def _names(table: DeltaTable) -> list[str]:

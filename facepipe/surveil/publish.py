@@ -11,7 +11,7 @@ import pyarrow.compute as pc
 
 from facepipe.surveil.archive import read_part
 from facepipe.surveil.batch_folder import BatchFolder
-from facepipe.surveil.delta_table import ArchiveTable, TableChange, faces_table, files_table
+from facepipe.surveil.delta_table import TableChange, faces_table, files_table
 from facepipe.surveil.look_stage import CHANGED
 from facepipe.surveil.volumes import delete_pixels
 
@@ -28,42 +28,42 @@ def publish(folder: BatchFolder) -> None:
     them again.
     """
     archive = folder.archive
-    if faces_table(archive).batch() < folder.number:
-        _put_into_tables(folder)
+    faces = TableChange(faces_table(archive))
+    if faces.batch < folder.number:
+        changed = _shas(folder, pc.field("reason") == CHANGED)
+        _put_files(TableChange(files_table(archive)), folder, changed)
+        _put_faces(faces, folder, changed)
     delete_pixels(archive.path, folder.read_outdated())
     folder.delete()
 
 
-def _put_into_tables(folder: BatchFolder) -> None:
-    changed = _shas(folder, pc.field("reason") == CHANGED)
-    files = files_table(folder.archive)
-    if files.batch() < folder.number:
-        _files_change(files, folder, changed).commit(folder.number)
-    faces = faces_table(folder.archive)
-    change = TableChange(faces)
-    outdated = [name for table in _rows(folder) for name in _pixels_of(table, changed)]
-    if folder.read_facts()["replaces"]:
-        replaced = _shas(folder, None) - changed
-        for part in faces.parts():
-            outdated += _remove_rows(change, part, replaced)
-    for date in sorted(_dates(folder)):
-        change.add(_rows_of_date(folder, date, changed), date)
-    folder.write_outdated(outdated)
-    change.commit(folder.number)
-
-
-def _files_change(files: ArchiveTable, folder: BatchFolder, changed: set[str]) -> TableChange:
-    """The files of a batch; where it replaces rows, they take the place of what was known of their paths."""
-    change, facts, looked = TableChange(files), folder.read_facts(), folder.read_looked()
+def _put_files(change: TableChange, folder: BatchFolder, changed: set[str]) -> None:
+    """Commit the files of a batch; where it replaces rows, they replace what was known of their paths."""
+    if change.batch >= folder.number:
+        return
+    facts, looked = folder.read_facts(), folder.read_looked()
     if facts["replaces"]:
         paths = pc.unique(looked["path"])
-        for part in files.parts():
+        for part in change.parts():
             if any(pc.any(pc.is_in(rows["path"], paths)).as_py() for rows in read_part(part, ["path"])):
                 change.rewrite(part, _without(part, "path", paths))
     known = looked.filter(pc.is_valid(looked["sha256"]))
     known = known.filter(pc.invert(pc.is_in(known["sha256"], pa.array(sorted(changed), pa.string()))))
     change.add([known], facts["stored"][:10])
-    return change
+    change.commit(folder.number)
+
+
+def _put_faces(change: TableChange, folder: BatchFolder, changed: set[str]) -> None:
+    """Commit the rows of a batch, and take those out that they replace."""
+    outdated = [name for table in _rows(folder) for name in _pixels_of(table, changed)]
+    if folder.read_facts()["replaces"]:
+        replaced = _shas(folder, None) - changed
+        for part in change.parts():
+            outdated += _remove_rows(change, part, replaced)
+    for date in sorted(_dates(folder)):
+        change.add(_rows_of_date(folder, date, changed), date)
+    folder.write_outdated(outdated)
+    change.commit(folder.number)
 
 
 def _rows(folder: BatchFolder) -> Iterator[pa.Table]:

@@ -34,9 +34,8 @@ def expire(archive: Archive, retain_days: int, now: datetime) -> int:
     """
     last = (now - timedelta(days=retain_days)).date()
     limit = pa.scalar(datetime(last.year, last.month, last.day), pa.timestamp("us"))
-    table = faces_table(archive)
-    change = TableChange(table)
-    for part in table.parts():
+    change = TableChange(faces_table(archive))
+    for part in change.parts():
         if any(_expired(rows, limit).true_count for rows in read_part(part, _EXPIRY)):
             change.rewrite(part, (_without_pixels(rows, limit) for rows in read_part(part)))
     change.commit()

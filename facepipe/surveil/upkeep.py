@@ -18,11 +18,11 @@ def sweep(archive: Archive) -> None:
         FacepipeError: a log and its table are not of the same time; nothing was deleted.
     """
     archive.read_facts()
-    for table in tables(archive):
-        table.uncommitted()  # look at all of them before anything is deleted
+    left = [path for table in tables(archive) for path in table.uncommitted()]
+    for path in left:
+        path.unlink()
     for table in tables(archive):
         table.tidy_log()
-        table.vacuum()
     in_work = [path.name for path in archive.batches_path.glob("[0-9]*")]
     written = [path for name in in_work for path in archive.pixels_path.glob(f"*/{name}")]
     for folder in (
