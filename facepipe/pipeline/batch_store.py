@@ -180,13 +180,20 @@ class BatchStore:
         expected = min(size, array.shape[0] - start)
         if len(values) != expected:
             raise ValueError(f"{name} shard {shard}: {expected} samples expected, got {len(values)}")
-        # Zarr reads a shard that is there before it writes it, and fails on a damaged one.
-        self.delete_shard(name, shard)
+        path = self.shard_path(name, shard)
         if self.private:
-            make_private_folder(self.shard_path(name, shard).parent)
-        array[start : start + expected] = values
+            make_private_folder(path.parent)
+        try:
+            array[start : start + expected] = values
+        except _DAMAGE as error:
+            if isinstance(error, OSError) and error.errno:
+                raise
+            # Zarr may read a shard that is there before it writes it, and fails on a damaged one. Others stay
+            # in place until they are replaced: whoever reads meanwhile finds no gap, which would read as zeros.
+            path.unlink(missing_ok=True)
+            array[start : start + expected] = values
         if self.private:
-            self.shard_path(name, shard).chmod(0o600)
+            path.chmod(0o600)
 
     def write_whole(self, name: str, values: NDArray[Any], shard_size: int) -> None:
         """Create an array and write all of it: for one that a single unit makes."""
@@ -215,6 +222,8 @@ class BatchStore:
 
     def erase(self, name: str, indices: Collection[int]) -> None:
         """Overwrite some samples with zeros; a shard of which nothing is left, or that is damaged, goes."""
+        for partial in (self.zarr_path / name).rglob("*.partial"):  # of one that was killed doing this
+            partial.unlink(missing_ok=True)
         array = self._array(name)
         size = array.shards[0]
         for shard in sorted({index // size for index in indices}):

@@ -87,6 +87,8 @@ def test_every_flipped_byte_of_a_shard_is_noticed(store: RunStore) -> None:
         with pytest.raises(EnvironmentTroubleError, match="a: damaged .*repeat the command"):
             store.read("a", 0, 2)
         assert store.broken("a", 0).startswith("the shard of a cannot be read")
+        store.write_shard("a", 0, np.arange(6, dtype=np.uint8).reshape(2, 3))
+        assert path.read_bytes() == sound
     path.unlink()
     assert store.broken("a", 0) == "the shard of a is missing"
 
