@@ -189,7 +189,7 @@ class BatchStore:
             if isinstance(error, OSError) and error.errno:
                 raise
             # Zarr may read a shard that is there before it writes it, and fails on a damaged one. Others stay
-            # in place until they are replaced: whoever reads meanwhile finds no gap, which would read as zeros.
+            # in place until they are replaced: whoever reads meanwhile finds no gap, which reads as zeros.
             path.unlink(missing_ok=True)
             array[start : start + expected] = values
         if self.private:
@@ -209,7 +209,7 @@ class BatchStore:
             DamageError: its shard is missing, or it does not match its checksum.
         """
         path = self.shard_path(name, index // self._array(name).shards[0])
-        if not path.is_file():
+        if _is_absent(path):
             raise DamageError(f"{path}: missing; {_WAY_OUT}")
         return np.asarray(self.read(name, index, index + 1)[0])
 
@@ -262,7 +262,7 @@ class BatchStore:
 
     def _check(self, array: zarr.Array, name: str, shard: int) -> None:
         size = array.shards[0]
-        if not self.shard_path(name, shard).is_file():
+        if _is_absent(self.shard_path(name, shard)):
             raise FileNotFoundError("missing")
         self.read(name, shard * size, (shard + 1) * size)
 
@@ -361,6 +361,11 @@ class BatchStore:
         # Zarr's local store writes 'c/0/0/<name>.<hex>.partial' before its rename.
         for path in (*self.zarr_path.rglob("*.partial"), *self.zarr_path.rglob(".*.tmp")):
             path.unlink(missing_ok=True)
+
+
+def _is_absent(shard: Path) -> bool:
+    """Whether Zarr would take a shard for zeros: an empty file is none to it."""
+    return not shard.is_file() or shard.stat().st_size == 0
 
 
 def _names(folder: Path) -> set[str]:

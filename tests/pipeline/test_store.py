@@ -89,8 +89,9 @@ def test_every_flipped_byte_of_a_shard_is_noticed(store: RunStore) -> None:
         assert store.broken("a", 0).startswith("the shard of a cannot be read")
         store.write_shard("a", 0, np.arange(6, dtype=np.uint8).reshape(2, 3))
         assert path.read_bytes() == sound
-    path.unlink()
-    assert store.broken("a", 0) == "the shard of a is missing"
+    for gone in (lambda: path.write_bytes(b""), path.unlink):  # Zarr takes both for zeros
+        gone()
+        assert store.broken("a", 0) == "the shard of a is missing"
 
 
 def test_an_erased_sample_is_gone_and_its_neighbours_stay(tmp_path: Path) -> None:
