@@ -180,6 +180,19 @@ def test_groups() -> None:
     assert tables == {"all": 1.0, "area 16 px, bilinear": 0.5, "camera 16 px, bilinear": 0.25}
 
 
+def test_grey_pictures_and_parts_of_a_data_set_are_told_apart() -> None:
+    blank = Case(np.zeros((128, 128, 3), np.uint8), Truth())
+    results = [
+        (replace(blank, grey=grey, subset=subset), Figures(iou=iou))
+        for grey, subset, iou in ((False, "a", 0.9), (True, "a", 0.5), (None, "b", 0.1))
+    ]
+    tables = {name: table["iou"].mean for name, table in groups(results).items()}
+    assert tables == pytest.approx(
+        {"all": 0.5, "picture in colours": 0.9, "picture in grey": 0.5, "part a": 0.7, "part b": 0.1}
+    )
+    assert "part a" not in groups(results[:2])
+
+
 def test_low_resolutions_are_made_of_what_is_given() -> None:
     """Stripes of half a reference pixel fade under `area`, and a ramp keeps its place."""
     stripes = np.zeros((256, 256, 3), np.uint8)
