@@ -1,8 +1,8 @@
-"""Average two weights of the same network: `python scripts/average_weights.py FIRST SECOND SHARE OUT.safetensors`.
+"""Average two weights of the same network: `python scripts/average_weights.py FIRST SECOND SHARE OUT`.
 
-SHARE of the second, the rest of the first, tensor by tensor, statistics of batch norm included. Weights that one
-training made of others lie in one valley with them, so that a mean keeps most of what each knows (Wortsman et al.,
-'Robust fine-tuning of zero-shot models', CVPR 2022).
+SHARE of the second, the rest of the first, tensor by tensor, statistics of batch norm included; OUT is a
+.safetensors file. Weights that one training made of others lie in one valley with them, so that a mean keeps
+most of what each knows (Wortsman et al., 'Robust fine-tuning of zero-shot models', CVPR 2022).
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ def main(first: str, second: str, share: float, out: Path) -> None:
     ]
     training = {
         **other.info.training,
-        "command": f"python scripts/average_weights.py {one.info.name} {other.info.name} {share:g} {out.name}",
+        "command": f"scripts/average_weights.py {one.info.name} {other.info.name} {share:g} {out.name}",
         "started_from": f"{1 - share:g} of identity {one.identity}, {share:g} of identity {other.identity}",
         "earlier": earlier,
     }
