@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Literal
 
 from prefect import flow
@@ -10,6 +9,7 @@ from prefect import flow
 from facepipe.bench.config import make_config
 from facepipe.bench.driver import is_complete, waves
 from facepipe.bench.run_store import RunStore
+from facepipe.core.paths import UserPath
 from facepipe.models.vrn.backends import Backend
 from facepipe.pipeline.cluster import check_cluster, open_cluster
 from tasks.benchmark import compact, degrade, ingest, prepare, regress, report, restore, score, verify
@@ -19,7 +19,7 @@ from tasks.failures import explain_crash, explained_failures
 @flow(name="sr-benchmark", on_crashed=[explain_crash])
 def sr_benchmark(
     dataset: str = "sample",
-    out: Path | None = None,
+    out: UserPath | None = None,
     kind: str = "auto",
     crop: Literal["full", "face", "landmarks"] = "full",
     degradations: list[str] | str = "area",
@@ -35,11 +35,11 @@ def sr_benchmark(
     split: Literal["training", "validation", "test"] | None = None,
     min_yaw_deg: float | None = None,
     max_yaw_deg: float | None = None,
-    model: Path | None = None,
+    model: UserPath | None = None,
     filling: str = "exact",
     seed: int = 0,
     cluster: str = "local",
-    cluster_config: Path | None = None,
+    cluster_config: UserPath | None = None,
     workers: int | None = None,
     shard_size: int = 16,
     keep: Literal["all", "scores"] = "all",

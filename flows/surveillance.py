@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from prefect import flow
 
 from facepipe.core.config_model import validated
+from facepipe.core.paths import UserPath
 from facepipe.models.vrn.backends import Backend
 from facepipe.surveil.archive import Archive
 from facepipe.surveil.config import SurveilConfig
@@ -18,8 +17,8 @@ from tasks.surveillance import STEPS, RunProgress, report
 
 @flow(name="surveillance", on_crashed=[explain_crash])
 def surveillance(
-    inbox: Path,
-    out: Path,
+    inbox: UserPath,
+    out: UserPath,
     method: str = "compact-camera",
     regressor: str = "vrn-compact",
     backend: Backend = "torch",
@@ -32,7 +31,7 @@ def surveillance(
     reprocess: bool = False,
     retry_failed: bool = False,
     cluster: str = "local",
-    cluster_config: Path | None = None,
+    cluster_config: UserPath | None = None,
     workers: int | None = None,
     unit_timeout_s: float | None = None,
     worker_memory_gb: float | None = None,

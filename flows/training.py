@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import inspect
-from pathlib import Path
 from typing import Literal
 
 from prefect import flow
 
+from facepipe.core.paths import UserPath
 from facepipe.lab.training.hardware import choose_device
 from facepipe.lab.vrn.regressor_plan import plan_training
 from facepipe.models.inference import open_device
@@ -17,7 +17,7 @@ from tasks.training import train_regressor
 
 @flow(name="train-regressor", on_crashed=[explain_crash])
 def training(
-    out: Path,
+    out: UserPath,
     name: str | None = None,
     arch: str = "compact",
     steps: int = 0,

@@ -13,6 +13,8 @@ from facepipe.bench.external_results import FRAMES
 from facepipe.core.config_model import validated
 from facepipe.core.conventions import NETWORK_PX
 from facepipe.core.names import unknown
+from facepipe.core.paths import UserPath, absolute
+from facepipe.datasets.catalog import SAMPLE_NAME
 from facepipe.geometry.voxelisation import VOXELISERS
 from facepipe.imaging.degrade import DEGRADATIONS
 from facepipe.models.vrn.backends import Backend
@@ -49,7 +51,7 @@ class BenchConfig(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     dataset: str = Field("sample", description="Folder of a data set, or 'sample' for the shipped faces.")
-    out: Path | None = Field(
+    out: UserPath | None = Field(
         None,
         description="Run folder to write or to resume; default: a folder in runs/ named by these options.",
     )
@@ -92,7 +94,7 @@ class BenchConfig(BaseModel):
     )
     min_yaw_deg: float | None = Field(None, ge=0, description="Take only faces turned at least so far.")
     max_yaw_deg: float | None = Field(None, gt=0, description="Take only faces turned at most so far.")
-    model: Path | None = Field(
+    model: UserPath | None = Field(
         None, description="Morphable model of the data set's dense truth: its file or folder."
     )
     filling: str = Field("exact", description="How dense truth is filled: exact, columns-2019.")
@@ -100,7 +102,9 @@ class BenchConfig(BaseModel):
     cluster: str = Field(
         "local", description="'local', 'slurm', 'kubernetes', or the address of a Dask scheduler."
     )
-    cluster_config: Path | None = Field(None, description="YAML file of what to ask Slurm or Kubernetes for.")
+    cluster_config: UserPath | None = Field(
+        None, description="YAML file of what to ask Slurm or Kubernetes for."
+    )
     workers: int | None = Field(None, ge=1, description="Local worker processes; default: all cores.")
     shard_size: int = Field(16, ge=1, le=256, description="Samples in a shard.")
     keep: Literal["all", "scores"] = Field("all", description="Keep arrays, or only tables.")
@@ -136,6 +140,11 @@ class BenchConfig(BaseModel):
             raise ValueError("name a folder for the run")
         return value
 
+    @field_validator("dataset")
+    @classmethod
+    def _absolute(cls, value: str) -> str:
+        return value if value in ("", SAMPLE_NAME) else str(absolute(value))
+
     @field_validator("degradations")
     @classmethod
     def _known_degradations(cls, value: tuple[str, ...]) -> tuple[str, ...]:
@@ -169,8 +178,12 @@ class BenchConfig(BaseModel):
         """The run folder: `out`, or one in runs/ that only this configuration has."""
         if self.out is not None:
             return self.out
-        digest = hashlib.sha256(json.dumps(self.identity(), sort_keys=True).encode()).hexdigest()
-        return Path("runs") / f"{Path(self.dataset).resolve().name}-{digest[:8]}"
+        here = Path.cwd()
+        dataset = Path(self.dataset)
+        named = str(dataset.relative_to(here)) if dataset.is_relative_to(here) else self.dataset
+        identity = self.identity() | {"dataset": named}
+        digest = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()
+        return here / "runs" / f"{Path(self.dataset).resolve().name}-{digest[:8]}"
 
     def identity(self) -> dict[str, Any]:
         """The part that determines the tables, as plain JSON values."""

@@ -10,13 +10,16 @@ from typing import Any
 
 from facepipe import __version__
 from facepipe.bench.config import BenchConfig
+from facepipe.bench.network_fingerprints import (
+    detector_fingerprint,
+    method_fingerprint,
+    regressor_fingerprint,
+)
 from facepipe.bench.spec import RunSpec
 from facepipe.bench.stages import REVISION
 from facepipe.core.errors import RunConflictError
 from facepipe.datasets.dataset import SampleRef
-from facepipe.detect import open_detector
 from facepipe.models.superres.methods import get_method
-from facepipe.models.vrn.regressors import get_regressor
 
 
 def identity_of(config: BenchConfig, spec: RunSpec, refs: Sequence[SampleRef]) -> dict[str, Any]:
@@ -65,17 +68,15 @@ def check_same(run: Path, before: Mapping[str, Any], identity: Mapping[str, Any]
 
 def _fingerprints(spec: RunSpec) -> dict[str, str]:
     """Digests of everything that methods, regressors and the detector, where one is used, are made of."""
-    found = {
-        f"{name}@{px}": get_method(name).fingerprint(px)
-        for name in spec.methods
-        for px in spec.low_px
-        if get_method(name).fits(px)
-    }
-    found |= {f"results {name}": results.fingerprint() for name, results in spec.results.items()}
+    sizes = [(name, px) for name in spec.methods for px in spec.low_px if get_method(name).fits(px)]
+    found: dict[str, str] = {}
+    for name, px in sizes:
+        found |= method_fingerprint(name, px)
     if spec.crop == "face":
-        detector = open_detector()
-        found[f"detector {detector.name}"] = detector.fingerprint
-    return found | {name: get_regressor(name).fingerprint() for name in spec.networks}
+        found |= detector_fingerprint()
+    for name in spec.networks:
+        found |= regressor_fingerprint(name)
+    return found | {f"results {name}": results.fingerprint() for name, results in spec.results.items()}
 
 
 def _difference(key: str, before: Any, after: Any) -> str:

@@ -17,6 +17,7 @@ from facepipe import __version__
 from facepipe.bench.completeness import COMPLETE, DAMAGED, RUNNING, damaged_tables, unpack_results
 from facepipe.bench.config import BenchConfig, make_config
 from facepipe.bench.external_results import ExternalResults, check_names, geometry_of, open_results
+from facepipe.bench.found_again import forget_gone
 from facepipe.bench.identity import check_same, identity_of
 from facepipe.bench.plugin_use import plugin_facts, with_plugins
 from facepipe.bench.rescore import rescoring
@@ -93,7 +94,14 @@ def prepare(config: BenchConfig) -> RunStore:
         check_same(store.path, facts["identity"], identity)
         rescored = rescoring(store, facts, spec)
         store.sweep_temporary()
-        _reopen(store, config, refs, {} if rescored is None else {"rescored": rescored} | plugin_facts(spec))
+        facts = forget_gone(store, spec, refs, facts)
+        _reopen(
+            store,
+            config,
+            refs,
+            facts,
+            {} if rescored is None else {"rescored": rescored} | plugin_facts(spec),
+        )
         return store
     if config.folder.is_dir() and any(path.name != ".lock" for path in config.folder.iterdir()):
         raise RunConflictError(f"--out {config.folder}: the folder is not empty and holds no run")
@@ -162,6 +170,7 @@ def _spec_of(store: RunStore, inode: int, mtime_ns: int) -> RunSpec:  # noqa: AR
         run_id=run["run_id"],
         n_candidates=run["counts"]["candidates"],
         n_samples=run["counts"].get("samples", 0),
+        weights=run["identity"]["weights"],
     )
 
 
@@ -192,16 +201,22 @@ def is_accepted(store: RunStore) -> bool:
     return all(file_digest(path) == known.get(key) is not None for key, path in files.items())
 
 
-def _reopen(store: RunStore, config: BenchConfig, refs: list[SampleRef], rescored: Mapping[str, Any]) -> None:
+def _reopen(
+    store: RunStore,
+    config: BenchConfig,
+    refs: list[SampleRef],
+    run: dict[str, Any],
+    rescored: Mapping[str, Any],
+) -> None:
     """Reopen a run that is not complete, is damaged or gets other metrics, as the configuration says.
 
     Args:
         store: the run's folder.
         config: the configuration at hand.
         refs: the candidates.
+        run: what run.json says.
         rescored: what run.json says of other metrics, nothing where they are the same.
     """
-    run = read_facts(store)
     if run["status"] == COMPLETE:
         damaged = damaged_tables(store, run) if "files" in run else []
         wanted = run["config"].get("keep") == "scores" and config.keep == "all"

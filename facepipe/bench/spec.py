@@ -10,16 +10,25 @@ from pathlib import Path
 import pyarrow as pa
 
 from facepipe.bench.external_results import ExternalResults
+from facepipe.bench.network_fingerprints import (
+    detector_fingerprint,
+    method_fingerprint,
+    regressor_fingerprint,
+)
 from facepipe.bench.run_store import RunStore
 from facepipe.core.conventions import NETWORK_PX, VOLUME_DEPTH, VolumeGeometry
-from facepipe.core.plugins import PluginSource
+from facepipe.core.plugins import PluginSource, check_installed
+from facepipe.core.tables import read_table
 from facepipe.datasets.dataset import Dataset
+from facepipe.datasets.file_tree import FileTree
 from facepipe.models.superres.methods import get_method
 from facepipe.models.vrn.backends import Backend
 from facepipe.pipeline.batch_store import array_name
+from facepipe.pipeline.job import Site
 from facepipe.pipeline.stage import UPSTREAM
 from facepipe.pipeline.unit import Unit
 from facepipe.pipeline.verify import VERIFY
+from facepipe.pipeline.worker_check import MAX_FILES, readable
 
 STAGES = ("ingest", "degrade", "restore", "regress", "score")
 
@@ -119,6 +128,7 @@ class RunSpec:
         n_candidates: images listed.
         n_samples: images accepted; 0 before ingest.
         plugins: what comes from other packages, for workers to compare.
+        weights: digests of the weights that the run began with, which every worker must have.
     """
 
     path: Path
@@ -139,6 +149,7 @@ class RunSpec:
     n_samples: int = 0
     results: Mapping[str, ExternalResults] = field(default_factory=dict)
     plugins: tuple[PluginSource, ...] = ()
+    weights: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def n_shards(self) -> int:
@@ -158,6 +169,33 @@ class RunSpec:
     def open_store(self) -> RunStore:
         """The run's folder."""
         return RunStore(self.path)
+
+    @property
+    def site(self) -> Site:
+        """The run's folder and some of the images that were listed for it."""
+        tree: FileTree | None = getattr(self.dataset, "tree", None)
+        candidates = self.open_store().candidates_path
+        if tree is None or not candidates.exists():
+            return Site(self.path)
+        rows = read_table(candidates).to_pylist()
+        step = max(1, len(rows) // MAX_FILES)
+        files = (tree.place(row["source_path"], row["size_bytes"]) for row in rows[::step])
+        return Site(self.path, readable(files))
+
+    def fingerprints(self, unit: BenchUnit) -> dict[str, str]:
+        """Digests of the weights that a unit uses, as they are where this is asked, named as in an identity.
+
+        Raises:
+            UsageError, WeightsError, PluginError: they, or a plug-in, are not there, damaged, or others.
+        """
+        check_installed(self.plugins)
+        condition = unit.condition
+        if unit.stage == "ingest" and self.crop == "face":
+            return detector_fingerprint()
+        if unit.stage == "restore":
+            return method_fingerprint(condition.method, condition.low_px)
+        is_network = unit.stage == "regress" and condition.regressor in self.networks
+        return regressor_fingerprint(condition.regressor) if is_network else {}
 
     def span(self, unit: BenchUnit) -> tuple[int, int]:
         """First and past-the-last sample of a unit; of those that look at candidates, candidate."""

@@ -18,7 +18,7 @@ from facepipe.bench.run_store import ARRAY_RESULT, INGEST_RESULT, SCORE_RESULT, 
 from facepipe.bench.spec import STAGES, BenchUnit, Condition, RunSpec, made_by, truth_volume_name
 from facepipe.bench.unit_results import before_regress, before_score, seconds_of, upstream
 from facepipe.core.conventions import NETWORK_PX, VolumeGeometry
-from facepipe.core.errors import FacepipeError, RunConflictError, SampleError
+from facepipe.core.errors import MISSING_FILE, FacepipeError, RunConflictError, SampleError
 from facepipe.core.tables import read_table
 from facepipe.core.truth import Truth
 from facepipe.datasets.dataset import SampleRef
@@ -30,6 +30,7 @@ from facepipe.pipeline.batch_store import ArraySpec
 from facepipe.pipeline.job import Reasons
 from facepipe.pipeline.stage import Made, Stage
 from facepipe.pipeline.unit import Unit
+from facepipe.pipeline.worker_check import check_gone
 
 Shape = tuple[tuple[int, ...], str, float]
 """Shape of one sample, dtype, fill value."""
@@ -69,6 +70,10 @@ def _open(spec: RunSpec) -> RunStore:
     return spec.open_store()
 
 
+def _gone(reasons: Reasons) -> dict[int, tuple[str, str]]:
+    return {index: why for index, why in reasons.items() if why[0] == MISSING_FILE}
+
+
 def _ingest(spec: RunSpec, unit: BenchUnit, skip: Reasons, device: str) -> Made:  # noqa: ARG001
     store = _open(spec)
     start, stop = spec.span(unit)
@@ -88,6 +93,7 @@ def _ingest(spec: RunSpec, unit: BenchUnit, skip: Reasons, device: str) -> Made:
             _guard(index, reasons, step)
         row["reason"], row["detail"] = reasons.get(index, (None, None))
         rows.append(row)
+    check_gone(_gone(reasons), skip)
     return Made(pa.Table.from_pylist(rows, schema=INGEST_RESULT))
 
 
@@ -129,6 +135,7 @@ def _degrade(spec: RunSpec, unit: BenchUnit, skip: Reasons, device: str) -> Made
 
         if index not in reasons:
             _guard(index, reasons, step)
+    check_gone(_gone(reasons), skip)
     return Made(_rows(start, stop, reasons, 0.0), arrays)
 
 

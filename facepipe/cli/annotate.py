@@ -8,13 +8,14 @@ from pathlib import Path
 import click
 
 from facepipe.core.errors import UsageError
+from facepipe.core.path_option import PATH, PathOption
 from facepipe.core.progress import progress
 
 
 @click.command("annotate", short_help="Fit heads to photographs.")
-@click.argument("photos", type=click.Path(path_type=Path, exists=True))
+@click.argument("photos", type=PathOption(path_type=Path, exists=True))
 @click.option(
-    "--out", type=click.Path(path_type=Path, file_okay=False), required=True, help="Folder to write."
+    "--out", type=PathOption(path_type=Path, file_okay=False), required=True, help="Folder to write."
 )
 @click.option(
     "--profile",
@@ -37,9 +38,7 @@ from facepipe.core.progress import progress
 @click.option(
     "--cluster", default="local", show_default=True, help="'local', 'slurm', 'kubernetes' or an address."
 )
-@click.option(
-    "--cluster-config", type=click.Path(path_type=Path), help="What to ask Slurm or Kubernetes for."
-)
+@click.option("--cluster-config", type=PATH, help="What to ask Slurm or Kubernetes for.")
 def annotate(
     photos: Path,
     out: Path,

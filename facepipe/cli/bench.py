@@ -9,11 +9,12 @@ import click
 
 from facepipe.bench.config import BenchConfig
 from facepipe.cli.options import config_from, options_from
+from facepipe.core.path_option import PATH
 
 
 @click.command()
 @options_from(BenchConfig)
-@click.option("--config", "config_file", type=click.Path(path_type=Path), help="YAML file of these options.")
+@click.option("--config", "config_file", type=PATH, help="YAML file of these options.")
 @click.option("--dry-run", is_flag=True, help="Only print counts, disk and time expected.")
 def bench(config_file: Path | None, dry_run: bool, **options: Any) -> None:
     """Run the benchmark, or go on with it: ingest, degrade, restore, regress, score, report.
@@ -57,7 +58,7 @@ def _conclude(path: Path, counts: dict[str, int]) -> None:
 
 
 @click.command()
-@click.argument("run", type=click.Path(path_type=Path))
+@click.argument("run", type=PATH)
 @click.option("--verify", is_flag=True, help="Compare every file with its checksums, too.")
 def status(run: Path, verify: bool) -> None:
     """Say how far a run is: units done in each stage. Of an archive: what is in it.
@@ -124,7 +125,7 @@ def _status_of_archive(path: Path, verify: bool) -> None:
 
 
 @click.command()
-@click.argument("run", type=click.Path(path_type=Path))
+@click.argument("run", type=PATH)
 def clean(run: Path) -> None:
     """Delete a run's arrays and unit results; tables and report stay, also when the run is repeated.
 

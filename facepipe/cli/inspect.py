@@ -9,6 +9,7 @@ from pathlib import Path
 import click
 
 from facepipe.core.errors import FacepipeError
+from facepipe.core.path_option import PATH
 from facepipe.core.progress import progress
 from facepipe.datasets.catalog import KINDS, open_dataset
 from facepipe.datasets.inspection import as_text, inspect_dataset
@@ -19,7 +20,7 @@ from facepipe.datasets.inspection import as_text, inspect_dataset
 @click.option("--kind", default="auto", help=f"Kind of data set: auto, {', '.join(KINDS)}.  [default: auto]")
 @click.option(
     "--model",
-    type=click.Path(path_type=Path),
+    type=PATH,
     help="Folder or file of the Basel face model; by default $FACEPIPE_HOME/models is looked into.",
 )
 @click.option("--subsets", default="", help="Look at these subsets only, separated by commas.")

@@ -15,6 +15,7 @@ from facepipe.cli.models_evaluate import evaluate
 from facepipe.cli.models_import import import_weights
 from facepipe.cli.weights_names import named_weights
 from facepipe.core.errors import WeightsError
+from facepipe.core.path_option import PATH
 from facepipe.core.plugins import installed_plugins
 from facepipe.models.vrn.regressors import read_geometry
 from facepipe.models.weights import (
@@ -80,11 +81,11 @@ def show_command(name: str, write: bool) -> None:
 
 
 @models.command("import", short_help="Take over a checkpoint of another program.")
-@click.argument("file", type=click.Path(path_type=Path))
+@click.argument("file", type=PATH)
 @click.option("--as", "name", required=True, help="Name to use it by.")
 @click.option("--kind", type=click.Choice(["superres", "regressor"]), help="Refuse any other kind.")
-@click.option("--describe", type=click.Path(path_type=Path), help=f"JSON with {', '.join(DESCRIBABLE)}.")
-@click.option("--out", type=click.Path(path_type=Path), help="Folder to write to instead of the user's.")
+@click.option("--describe", type=PATH, help=f"JSON with {', '.join(DESCRIBABLE)}.")
+@click.option("--out", type=PATH, help="Folder to write to instead of the user's.")
 @click.option("--replace", "overwrite", is_flag=True, help="Replace imported weights of that name.")
 @click.option(
     "--input-range",

@@ -5,13 +5,14 @@ from __future__ import annotations
 import types
 from collections.abc import Callable, Collection
 from pathlib import Path
-from typing import Any, Literal, TypeVar, Union, get_args, get_origin
+from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin
 
 import click
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
 from facepipe.core.config_model import read_config_file, validated
+from facepipe.core.path_option import PATH
 
 M = TypeVar("M", bound=BaseModel)
 
@@ -61,12 +62,14 @@ def config_from(model: type[M], config_file: Path | None, options: dict[str, Any
 def _click_type(annotation: Any) -> click.ParamType | type:
     if get_origin(annotation) in (Union, types.UnionType):
         annotation = next(kind for kind in get_args(annotation) if kind is not type(None))
+    if get_origin(annotation) is Annotated:
+        annotation = get_args(annotation)[0]
     if get_origin(annotation) is Literal:
         return click.Choice([str(value) for value in get_args(annotation)])
     if annotation in (int, float):
         return annotation
     if annotation is Path:
-        return click.Path(path_type=Path)
+        return PATH
     return str
 
 

@@ -7,12 +7,12 @@ from typing import Any
 
 import click
 
-_PATH = click.Path(path_type=Path)
+from facepipe.core.path_option import PATH
 
 
 @click.command()
-@click.argument("photos", nargs=-1, required=True, metavar="PHOTO...", type=_PATH)
-@click.option("--out", required=True, type=_PATH, help="Folder for meshes and previews.")
+@click.argument("photos", nargs=-1, required=True, metavar="PHOTO...", type=PATH)
+@click.option("--out", required=True, type=PATH, help="Folder for meshes and previews.")
 @click.option(
     "--format", "formats", default="glb", show_default=True, help="glb, ply, obj, stl; several by commas."
 )
@@ -26,6 +26,14 @@ _PATH = click.Path(path_type=Path)
     default="auto",
     show_default=True,
     help="The part to take: the most prominent face, the full picture, or auto: the face if there is one.",
+)
+@click.option(
+    "--unit",
+    type=click.Choice(["crop", "mm"]),
+    default="crop",
+    show_default=True,
+    help="One unit of mesh files: the side of the crop, or mm (GLB: m) with life size, an estimate: as if "
+    "the eyes were 63 mm apart, the mean of adults.",
 )
 @click.option("--all-faces", is_flag=True, help="Every face of a photo: <name>-face1, -face2, ...")
 @click.pass_context
@@ -56,7 +64,7 @@ def reconstruct(
 
 
 @click.command()
-@click.argument("run", type=_PATH)
+@click.argument("run", type=PATH)
 @click.argument("sql")
 @click.option("--csv", "as_csv", is_flag=True, help="Print CSV.")
 @click.option("--json", "as_json", is_flag=True, help="Print a JSON list of objects.")
@@ -82,7 +90,7 @@ def query(run: Path, sql: str, as_csv: bool, as_json: bool) -> None:
 
 
 @click.command()
-@click.argument("run", type=_PATH)
+@click.argument("run", type=PATH)
 @click.option(
     "--axis",
     type=click.Choice(["px", "interocular"]),

@@ -10,12 +10,13 @@ import click
 from facepipe.bench.config import BenchConfig
 from facepipe.cli.bench import run_bench
 from facepipe.cli.options import config_from, options_from
+from facepipe.core.path_option import PATH
 
 _LEFT_OUT = ("degradations", "low_px", "methods", "regressors", "results", "backend", "seed")
 
 
 @click.command()
-@click.argument("results", type=click.Path(path_type=Path))
+@click.argument("results", type=PATH)
 @options_from(BenchConfig, leave_out=_LEFT_OUT)
 @click.option("--as", "name", help="What the table calls the results; default: the name of their folder.")
 def score(results: Path, name: str | None, **options: Any) -> None:

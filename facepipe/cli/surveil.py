@@ -9,13 +9,14 @@ import click
 
 from facepipe.cli.options import config_from, options_from
 from facepipe.core.errors import UsageError
+from facepipe.core.path_option import PATH
 from facepipe.surveil.config import SurveilConfig
 
 
 @click.command()
-@click.argument("inbox", required=False, type=click.Path(path_type=Path))
+@click.argument("inbox", required=False, type=PATH)
 @options_from(SurveilConfig, leave_out=("inbox",))
-@click.option("--config", "config_file", type=click.Path(path_type=Path), help="YAML file of these options.")
+@click.option("--config", "config_file", type=PATH, help="YAML file of these options.")
 def surveil(config_file: Path | None, inbox: Path | None, **options: Any) -> None:
     """Find, restore and reconstruct the faces in the images and videos of INBOX, each input once.
 

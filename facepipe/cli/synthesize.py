@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from facepipe.core.path_option import PathOption
 from facepipe.core.progress import progress
 
 
@@ -13,7 +14,7 @@ from facepipe.core.progress import progress
 @click.option("--n", "count", type=click.IntRange(min=1), required=True, help="How many faces.")
 @click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Which faces.")
 @click.option(
-    "--out", type=click.Path(path_type=Path, file_okay=False), required=True, help="Folder to write."
+    "--out", type=PathOption(path_type=Path, file_okay=False), required=True, help="Folder to write."
 )
 @click.option("--workers", type=click.IntRange(min=1), help="Processes; by default one for each core.")
 def synthesize(count: int, seed: int, out: Path, workers: int | None) -> None:

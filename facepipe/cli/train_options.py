@@ -8,6 +8,7 @@ from pathlib import Path
 import click
 
 from facepipe.core.errors import UsageError
+from facepipe.core.path_option import PATH
 from facepipe.lab.training.plan import Plan
 
 Decorator = Callable[[Callable], Callable]
@@ -29,9 +30,7 @@ length_options = _all_of(
 """How long is trained."""
 
 place_options = _all_of(
-    click.option(
-        "--out", type=click.Path(path_type=Path), required=True, help="Folder for weights and state."
-    ),
+    click.option("--out", type=PATH, required=True, help="Folder for weights and state."),
     click.option(
         "--threads", type=click.IntRange(min=1), default=1, show_default=True, help="Threads of torch."
     ),

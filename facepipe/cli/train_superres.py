@@ -18,6 +18,7 @@ from facepipe.cli.train_options import (
     say_files,
 )
 from facepipe.core.errors import UsageError
+from facepipe.core.path_option import PATH
 from facepipe.core.progress import share_progress
 from facepipe.imaging.degrade import DEGRADATIONS
 from facepipe.lab.superres.superres_plan import SCALES, TrainingPlan
@@ -51,11 +52,9 @@ PRECISIONS = ("auto", "bf16", "fp32")
     show_default=True,
     help="While it learns; auto is what is faster for the network.",
 )
-@click.option("--photographs", type=click.Path(path_type=Path), help="Folder of more photographs.")
-@click.option("--faces", type=click.Path(path_type=Path), help="Folder of faces; every tenth is held out.")
-@click.option(
-    "--evaluate", type=click.Path(path_type=Path), multiple=True, help="Folder of photos to measure on only."
-)
+@click.option("--photographs", type=PATH, help="Folder of more photographs.")
+@click.option("--faces", type=PATH, help="Folder of faces; every tenth is held out.")
+@click.option("--evaluate", type=PATH, multiple=True, help="Folder of photos to measure on only.")
 @click.option("--as", "name", help="Name of the weights.  [default: ARCH-DEGRADATION-xSCALE]")
 @place_options
 @keeping_options

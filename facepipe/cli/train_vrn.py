@@ -18,6 +18,7 @@ from facepipe.cli.train_options import (
     place_options,
     say_files,
 )
+from facepipe.core.path_option import PathOption
 from facepipe.core.progress import share_progress
 from facepipe.models.vrn.architectures import TRAINABLE
 from facepipe.models.weights import sparkline
@@ -41,7 +42,7 @@ PRECISIONS = ("bf16", "fp32")
 )
 @click.option(
     "--photos",
-    type=click.Path(path_type=Path, exists=True, file_okay=False),
+    type=PathOption(path_type=Path, exists=True, file_okay=False),
     help="Folder that 'facepipe data annotate' wrote: photographs to mix in.",
 )
 @click.option(

@@ -16,6 +16,10 @@ def printable(text: str) -> str:
     return _CONTROL.sub(lambda found: found.group().encode("unicode_escape").decode(), text)
 
 
+MISSING_FILE = "missing-file"
+"""Reason of a file that was listed and is not there."""
+
+
 class FacepipeError(Exception):
     """Base class: the work failed for a reason that the user can act on."""
 

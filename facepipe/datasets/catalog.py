@@ -7,6 +7,7 @@ from pathlib import Path
 
 from facepipe.core.errors import UsageError
 from facepipe.core.names import unknown
+from facepipe.core.paths import absolute
 from facepipe.core.plugins import has_plugin, plugin_names
 from facepipe.datasets.aflw2000 import Aflw2000, find_aflw2000
 from facepipe.datasets.annotated import MARKER_FILE as PHOTOS_MARKER_FILE
@@ -123,13 +124,11 @@ def _open(path_or_name: str | Path, kind: str, model: Path | None) -> Dataset:
         from facepipe.datasets.sample import SampleDataset
 
         return SampleDataset()
-    path = Path(path_or_name)
+    path = absolute(path_or_name)  # workers may run in another folder
     if not path.exists():
         raise UsageError(
             f"{path}: no such folder or archive; --dataset takes the folder or zip of a data set, or 'sample'"
         )
-    # Workers may run in another folder.
-    path = path.absolute()
     if is_plugin:
         return open_plugin_dataset(kind, path)
     tree = FileTree(path)

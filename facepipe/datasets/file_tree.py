@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path, PurePosixPath
 
-from facepipe.core.errors import EnvironmentTroubleError, SampleError, UsageError
+from facepipe.core.errors import MISSING_FILE, EnvironmentTroubleError, SampleError, UsageError
 from facepipe.imaging.images import MAX_FILE_BYTES
 
 PHOTO_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff"})
@@ -46,6 +46,12 @@ class FileTree:
     def path(self, name: str = "") -> str:
         """How messages call a file."""
         return str(self.source / self._full(name))
+
+    def place(self, name: str, size_bytes: int) -> tuple[Path, int]:
+        """The file on disk that holds a file of this tree, an archive for its members, and its bytes."""
+        if self.is_zip:
+            return self.source, self.source.stat().st_size
+        return self.source / self._full(name), size_bytes
 
     def walk(self) -> Iterator[tuple[str, int]]:
         """Every file below the root with its size in bytes; hidden files and folders are left out.
@@ -166,7 +172,7 @@ class FileTree:
                 raise SampleError(
                     "unreadable-name", f"{path}: the file's name is not UTF-8; rename it"
                 ) from error
-            raise SampleError("missing-file", f"{path}: the file is gone") from error
+            raise SampleError(MISSING_FILE, f"{path}: the file is gone") from error
         except PermissionError as error:
             raise SampleError("unreadable-file", f"{path}: {error.strerror}") from error
 
@@ -174,7 +180,7 @@ class FileTree:
         archive = _open_zip(*_identity(self.source))
         info = archive.NameToInfo.get(self._full(name))
         if info is None:
-            raise SampleError("missing-file", f"{self.path(name)}: the archive has no such member")
+            raise SampleError(MISSING_FILE, f"{self.path(name)}: the archive has no such member")
         _check_size(info.file_size, self.path(name))
         try:
             with archive.open(info) as member:

@@ -9,6 +9,7 @@ from typing import Protocol, runtime_checkable
 from facepipe.core.errors import SampleError, UsageError
 from facepipe.core.names import unknown
 from facepipe.datasets.dataset import Dataset, Sample, SampleRef, Topology, TruthSource
+from facepipe.datasets.file_tree import FileTree
 from facepipe.datasets.split import Split, split_of
 
 
@@ -63,6 +64,11 @@ class FilteredDataset:
     def kind(self) -> str:
         """The kind of the data set filtered."""
         return self.base.kind
+
+    @property
+    def tree(self) -> FileTree | None:
+        """The files of the data set filtered, where it has any."""
+        return getattr(self.base, "tree", None)
 
     def refs(self) -> list[SampleRef]:
         """List the candidates that pass, in the order of their ids.

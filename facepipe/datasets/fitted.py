@@ -82,8 +82,8 @@ class FittedDataset:
                 `facepipe.imaging.images.decode_image`, `matfile.read_mat` and `parameters`.
         """
         refuse_twin(self.tree, ref)
-        arrays = self.mat(ref)
         data = self.tree.read(ref.source_path)
+        arrays = self.mat(ref)
         image = decode_image(data, self.tree.path(ref.source_path))
         height, width = image.shape[:2]
         if (width, height) != (self.image_px, self.image_px):

@@ -4,7 +4,7 @@ Only what the data sets hold is read: real numeric arrays, also inside a 1 x 1 s
 functions and text are stepped over and never interpreted. Compressed variables are inflated piece by
 piece, and a variable that was not asked for is never held in memory.
 
-Source of the layout: MathWorks, MAT-File Format (version 5).
+Source of the layout: MathWorks, MAT-File Format (version 5). Why not SciPy: docs/decisions/045.
 """
 
 from __future__ import annotations
@@ -24,7 +24,9 @@ MAX_SAMPLE_MAT_BYTES = 64 * 1024 * 1024
 """Most bytes that the variables of one sample's file may take, inflated."""
 
 _HDF5_SIGNATURE = b"\x89HDF\r\n\x1a\n"
+_OCTAVE_HEADS = (b"# Created by Octave", b"# name:", b"Octave-1-")
 _HEADER_BYTES = 128
+_LONGEST_NAME_V4 = 64
 _PIECE_BYTES = 1 << 20
 _MAX_NAME_BYTES = 4096
 _MAX_FIELDS = 1000
@@ -57,8 +59,8 @@ def read_mat(
         The wanted variables that are there, as arrays of at least two dimensions (Fortran order).
 
     Raises:
-        SampleError: mat-v7.3 (HDF5), broken-mat, mat-too-large, or mat-wrong-type where a wanted variable
-            is no real numeric array.
+        SampleError: mat-v7.3 (HDF5), mat-v4, octave-text, broken-mat, mat-too-large, or mat-wrong-type where
+            a wanted variable is no real numeric array.
     """
     _check_header(data, name)
     order = "<" if bytes(data[126:128]) == b"IM" else ">"
@@ -73,10 +75,30 @@ def _check_header(data: bytes | memoryview, name: str) -> None:
         raise SampleError(
             "mat-v7.3", f"{name}: saved as v7.3 (HDF5); save it again in MATLAB with save(..., '-v7')"
         )
+    if bytes(data[:32]).startswith(_OCTAVE_HEADS):
+        raise SampleError(
+            "octave-text", f"{name}: saved in Octave's own format; save it again in Octave with save -v7"
+        )
     if len(data) < _HEADER_BYTES or bytes(data[126:128]) not in (b"IM", b"MI"):
+        if _is_v4(bytes(data[: 20 + _LONGEST_NAME_V4])):
+            raise SampleError(
+                "mat-v4",
+                f"{name}: a MATLAB file of level 4; save it again with save -v7 (MATLAB: save(..., '-v7'))",
+            )
         raise SampleError(
             "broken-mat", f"{name}: no MATLAB file of level 5 (v5 to v7): its header is missing or truncated"
         )
+
+
+def _is_v4(head: bytes) -> bool:
+    """Whether a file begins as those of level 4 do: with five whole numbers and a variable's name."""
+    for order in "<>" if len(head) > 20 else "":
+        kind, rows, columns, imaginary, length = struct.unpack(order + "5i", head[:20])
+        name = head[20 : 20 + length] if 1 < length <= _LONGEST_NAME_V4 else b""
+        sound = 0 <= kind < 5000 and min(rows, columns) >= 0 and imaginary in (0, 1)
+        if sound and name.endswith(b"\0") and name[:-1].decode("latin-1").isidentifier():
+            return True
+    return False
 
 
 class _Source(Protocol):

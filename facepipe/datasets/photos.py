@@ -32,6 +32,11 @@ class PhotosDataset:
         """The folder's name."""
         return self.root.resolve().name
 
+    @property
+    def tree(self) -> FileTree:
+        """The files below the root."""
+        return FileTree(self.root)
+
     def refs(self) -> list[SampleRef]:
         """List the photos in the order of their ids.
 
@@ -40,7 +45,7 @@ class PhotosDataset:
         """
         found = [
             SampleRef(stem(name), name.split("/", 1)[0] if "/" in name else "", name, size_bytes)
-            for name, size_bytes in FileTree(self.root).walk()
+            for name, size_bytes in self.tree.walk()
             if is_photo(name)
         ]
         if not found:
@@ -56,7 +61,7 @@ class PhotosDataset:
             SampleError: duplicate-id, or a reason of `FileTree.read` and
                 `facepipe.imaging.images.decode_image`.
         """
-        tree = FileTree(self.root)
+        tree = self.tree
         refuse_twin(tree, ref)
         data = tree.read(ref.source_path)
         return Sample(decode_image(data, tree.path(ref.source_path)), hashlib.sha256(data).hexdigest())
@@ -67,7 +72,7 @@ class PhotosDataset:
 
     def truth_source(self) -> TruthSource:
         """Photos have no truth at all; what lies beside them and is not read is said."""
-        pairs = Pairs(FileTree(self.root), deepest=None).folders
+        pairs = Pairs(self.tree, deepest=None).folders
         if not pairs:
             return TruthSource("none: plain photos")
         folder, names = next(iter(pairs.items()))

@@ -2,13 +2,14 @@
 
 from facepipe.detect.detection import Detection, main_face
 from facepipe.detect.detector import DEFAULT_DETECTOR, DETECTORS, Detector, open_detector
-from facepipe.detect.framing import face_crop
+from facepipe.detect.framing import eyes_px, face_crop
 
 __all__ = [
     "DEFAULT_DETECTOR",
     "DETECTORS",
     "Detection",
     "Detector",
+    "eyes_px",
     "face_crop",
     "main_face",
     "open_detector",

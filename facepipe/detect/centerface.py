@@ -10,8 +10,9 @@ from __future__ import annotations
 import hashlib
 import importlib.util
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -95,7 +96,7 @@ class CenterFace:
         self.path = path
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return CenterFace, (self.path,)
+        return _at, (self.path,)
 
     @cached_property
     def content(self) -> bytes:
@@ -109,10 +110,18 @@ class CenterFace:
         except OSError as error:
             raise WeightsError(f"{self.path}: cannot be read: {error.strerror}; run `{INSTALL}`") from error
 
-    @cached_property
+    @property
     def sha256(self) -> str:
-        """Hex digest of the file."""
-        return hashlib.sha256(self.content).hexdigest()
+        """Hex digest of the file as it is, worked out once for each state of it.
+
+        Raises:
+            WeightsError: it cannot be read.
+        """
+        try:
+            state = self.path.stat()
+            return _sha256(self.path, state.st_size, state.st_mtime_ns)
+        except OSError as error:
+            raise WeightsError(f"{self.path}: cannot be read: {error.strerror}; run `{INSTALL}`") from error
 
     @cached_property
     def _session(self) -> Any:
@@ -151,6 +160,20 @@ class CenterFace:
         batch[0, :, :height, :width] = image.transpose(2, 0, 1)
         heat, log_size, offset, points = session.run(None, {session.get_inputs()[0].name: batch})
         return decode(heat[0], log_size[0], offset[0], points[0], min_score)
+
+
+def _at(path: Path) -> CenterFace:
+    """The network on another machine, whose packages may lie elsewhere."""
+    if not path.is_file():
+        with suppress(UsageError):
+            path = find_file()
+    return CenterFace(path)
+
+
+@lru_cache(maxsize=4)
+def _sha256(path: Path, size: int, mtime_ns: int) -> str:  # noqa: ARG001
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _up(side: int) -> int:

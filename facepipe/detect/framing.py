@@ -25,6 +25,21 @@ DOWN_SHARE = 0.081
 """How far it then lies down the face, from the eyes to the mouth, in sides of the detector's box."""
 
 
+EYES_PER_CROP = 0.2
+"""Distance of the eyes of a frontal face over the side of its crop (0.194 to 0.212 on six photos). In a
+profile the eyes coincide, and the crop says how large the face is."""
+
+
+def eyes_px(detection: Detection, crop_px: float) -> float:
+    """Distance of a face's eyes, source pixels, as it would be were the face frontal.
+
+    Args:
+        detection: the face.
+        crop_px: side of its crop, see `face_crop`.
+    """
+    return max(detection.interocular_px, EYES_PER_CROP * crop_px)
+
+
 def face_crop(detection: Detection, width: int, height: int) -> Crop:
     """The square of an image that VRN's normalisation would cut around this face, estimated.
 

@@ -1,7 +1,8 @@
 """Mesh files: GLB, PLY, OBJ and STL, right side up in any viewer.
 
 All files use a right-handed frame with y up and the face looking along +z, as glTF asks for. One unit is
-the side of the crop, the origin its centre at z = 0.
+the side of the crop, the origin its centre at z = 0; or files have life size, in millimetres, GLB in metres
+as glTF asks for. STL, OBJ and PLY say their unit in their header, GLB in `asset.extras`.
 """
 
 from __future__ import annotations
@@ -26,6 +27,19 @@ _ARRAY_BUFFER, _ELEMENT_BUFFER = 34962, 34963
 _JSON_CHUNK, _BINARY_CHUNK = 0x4E4F534A, 0x004E4942
 _TYPES = {1: "SCALAR", 3: "VEC3"}
 
+CROP_UNIT = "1 unit = side of the crop"
+LIFE_UNIT = "unit: mm (estimated from the distance of the eyes)"
+LIFE_UNIT_GLB = "unit: m (estimated from the distance of the eyes)"
+
+_STL_HEADER_BYTES = 80
+_MATERIAL = {
+    "name": "skin",
+    "pbrMetallicRoughness": {"metallicFactor": 0.0, "roughnessFactor": 1.0},
+    "doubleSided": False,
+}
+"""Without a material glTF means metal, which is dark where it has nothing to mirror. Surfaces are closed, so
+that nobody sees their inside."""
+
 
 def upright(vertices: NDArray[np.floating]) -> NDArray[np.float32]:
     """Map reference pixels (V, 3) to the frame of the files."""
@@ -34,13 +48,17 @@ def upright(vertices: NDArray[np.floating]) -> NDArray[np.float32]:
     return (moved * [1, -1, 1]).astype(np.float32)
 
 
-def encode(mesh: SurfaceMesh, colours: NDArray[np.uint8], file_format: str) -> bytes:
+def encode(
+    mesh: SurfaceMesh, colours: NDArray[np.uint8], file_format: str, mm_per_px: float | None = None
+) -> bytes:
     """Encode a coloured mesh as the bytes of a file.
 
     Args:
         mesh: in reference pixels.
         colours: uint8 sRGB (V, 3). STL has no place for them.
         file_format: one of `FORMATS`.
+        mm_per_px: size of a reference pixel in millimetres, for a mesh of life size; None for one of the
+            crop's size.
 
     Raises:
         UsageError: the format is unknown.
@@ -48,11 +66,13 @@ def encode(mesh: SurfaceMesh, colours: NDArray[np.uint8], file_format: str) -> b
     if file_format not in FORMATS:
         raise unknown("mesh format", file_format, FORMATS)
     if file_format == "glb":
-        return encode_glb(mesh, colours)
-    return _by_trimesh(mesh, colours, file_format)
+        return encode_glb(mesh, colours, mm_per_px)
+    return _by_trimesh(mesh, colours, file_format, mm_per_px)
 
 
-def _by_trimesh(mesh: SurfaceMesh, colours: NDArray[np.uint8], file_format: str) -> bytes:
+def _by_trimesh(
+    mesh: SurfaceMesh, colours: NDArray[np.uint8], file_format: str, mm_per_px: float | None
+) -> bytes:
     # Here, since it is slow to import and few commands write anything but GLB.
     import trimesh
     from trimesh.exchange.obj import export_obj
@@ -60,30 +80,39 @@ def _by_trimesh(mesh: SurfaceMesh, colours: NDArray[np.uint8], file_format: str)
     from trimesh.exchange.stl import export_stl
 
     built = trimesh.Trimesh(
-        vertices=upright(mesh.vertices),
+        vertices=upright(mesh.vertices) * np.float32(1 if mm_per_px is None else mm_per_px * NETWORK_PX),
         faces=mesh.triangles,
         vertex_normals=mesh.normals * np.array([1, -1, 1], np.float32),
         vertex_colors=np.column_stack([colours, np.full(len(colours), 255, np.uint8)]),
         process=False,
     )
+    header = f"facepipe; {CROP_UNIT if mm_per_px is None else LIFE_UNIT}"
     if file_format == "ply":
-        return bytes(export_ply(built, encoding="binary", vertex_normal=True))
+        data = bytes(export_ply(built, encoding="binary", vertex_normal=True))
+        return data.replace(b"\nelement ", f"\ncomment {header}\nelement ".encode(), 1)
     if file_format == "stl":
-        return bytes(export_stl(built))
-    return str(export_obj(built, include_normals=True, include_color=True, header="facepipe")).encode()
+        said = header.encode().ljust(_STL_HEADER_BYTES)
+        return said + bytes(export_stl(built))[_STL_HEADER_BYTES:]
+    return str(export_obj(built, include_normals=True, include_color=True, header=header)).encode()
 
 
-def encode_glb(mesh: SurfaceMesh, colours: NDArray[np.uint8]) -> bytes:
-    """Encode a coloured mesh as binary glTF 2.0 with normals and vertex colours.
+def encode_glb(mesh: SurfaceMesh, colours: NDArray[np.uint8], mm_per_px: float | None = None) -> bytes:
+    """Encode a coloured mesh as binary glTF 2.0 with normals, vertex colours and a material that is no metal.
 
-    glTF's vertex colours are linear light; they are stored as floats, since 8 bits of linear light would
-    show steps in dark skin, and 16 bits are misread by trimesh. There is no material: trimesh takes a mesh
-    that has one for a textured mesh, whose vertex colours it does not show.
+    glTF's vertex colours are linear light, which viewers multiply with the material's; they are stored as
+    floats, since 8 bits of linear light would show steps in dark skin, and 16 bits are misread by trimesh.
+    (trimesh shows vertex colours of a mesh with a material if it is loaded with `skip_materials=True`.)
+
+    Args:
+        mesh: in reference pixels.
+        colours: uint8 sRGB (V, 3).
+        mm_per_px: size of a reference pixel in millimetres, for a mesh in metres; see `encode`.
     """
+    unit_per_px = 1 / NETWORK_PX if mm_per_px is None else mm_per_px / 1000
     normals = mesh.normals * np.array([1, -1, 1], np.float32)
     index_type = np.uint16 if len(mesh.vertices) < 65535 else np.uint32
     arrays: dict[str, NDArray[Any]] = {
-        "POSITION": upright(mesh.vertices),
+        "POSITION": upright(mesh.vertices) * np.float32(unit_per_px * NETWORK_PX),
         "NORMAL": normals.astype(np.float32),
         "COLOR_0": srgb_to_linear(colours).astype(np.float32),
         "indices": mesh.triangles.astype(index_type).ravel(),
@@ -99,11 +128,16 @@ def encode_glb(mesh: SurfaceMesh, colours: NDArray[np.uint8]) -> bytes:
         binary += data + bytes(-len(data) % 4)
     attributes = {name: i for i, name in enumerate(arrays) if name != "indices"}
     document = {
-        "asset": {"version": "2.0", "generator": f"facepipe {__version__}"},
+        "asset": {
+            "version": "2.0",
+            "generator": f"facepipe {__version__}",
+            "extras": {"unit": CROP_UNIT if mm_per_px is None else LIFE_UNIT_GLB},
+        },
         "scene": 0,
         "scenes": [{"nodes": [0]}],
         "nodes": [{"mesh": 0, "name": "face"}],
-        "meshes": [{"primitives": [{"attributes": attributes, "indices": 3}]}],
+        "meshes": [{"primitives": [{"attributes": attributes, "indices": 3, "material": 0}]}],
+        "materials": [_MATERIAL],
         "accessors": accessors,
         "bufferViews": views,
         "buffers": [{"byteLength": len(binary)}],

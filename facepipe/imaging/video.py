@@ -15,7 +15,7 @@ import av
 import numpy as np
 from numpy.typing import NDArray
 
-from facepipe.core.errors import SampleError
+from facepipe.core.errors import MISSING_FILE, SampleError
 from facepipe.imaging.pixel_aspect import PixelAspects
 from facepipe.imaging.video_index import (
     MAX_PACKETS,
@@ -93,7 +93,7 @@ def open_regular(path: bytes) -> BufferedReader:
     try:
         file = os.fdopen(os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK), "rb")
     except FileNotFoundError as error:
-        raise SampleError("missing-file", f"{name}: the file is gone") from error
+        raise SampleError(MISSING_FILE, f"{name}: the file is gone") from error
     except OSError as error:
         raise SampleError("unreadable-file", f"{name}: {error.strerror}") from error
     if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):

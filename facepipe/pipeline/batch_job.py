@@ -10,9 +10,10 @@ from typing import Any, Generic
 
 from facepipe.core.files import write_atomically
 from facepipe.pipeline.batch_store import BatchStore
-from facepipe.pipeline.job import Reasons, UnitReport, environment_trouble
+from facepipe.pipeline.job import Reasons, Site, UnitReport, environment_trouble
 from facepipe.pipeline.stage import Batch, Made, Stage, stage_of
 from facepipe.pipeline.unit import C, Unit
+from facepipe.pipeline.worker_check import check_weights
 
 logger = logging.getLogger("facepipe")
 
@@ -37,6 +38,11 @@ class BatchJob(Generic[C]):
         """The stages that run networks on a GPU."""
         return self.batch.gpu_stages
 
+    @property
+    def site(self) -> Site:
+        """What every worker must see."""
+        return self.batch.site
+
     def span(self, unit: Unit[C]) -> tuple[int, int]:
         """First and past-the-last sample of a unit."""
         return self.batch.span(unit)
@@ -45,6 +51,7 @@ class BatchJob(Generic[C]):
         """Do one unit and write what it made; see `facepipe.pipeline.job.Job.run`."""
         started = time.perf_counter()
         with environment_trouble(unit):
+            check_weights(self.batch.weights, self.batch.fingerprints(unit))
             made = stage_of(self.stages, unit).work(self.batch, unit, skip, device)
             _write(self.batch.open_store(), unit, made)
         samples, given_up = self.batch.outcome(unit, made.rows)

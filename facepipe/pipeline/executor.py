@@ -3,9 +3,10 @@
 The window is as wide as the slots, so that a unit that kills its worker takes no queued neighbour with
 it. A unit whose worker died is done again alone after the others; if that kills a worker, too, its
 samples are tried one by one, and only a sample that kills three workers while alone is quarantined. A
-unit that hangs is treated as one whose worker died: when its time is up, the worker is restarted. Trouble
-of the environment, a worker's lack of memory among it, never quarantines: it stops the run, which can be
-resumed.
+unit that hangs is treated as one whose worker died: when its time is up, the worker is restarted. A listed
+file that is gone where a unit ran is looked for on another worker before its sample is given up. Trouble
+of the environment never quarantines: it stops the run, which can be resumed. A worker's lack of memory is
+such, and a worker that is unfit for the run (see `worker_check`).
 """
 
 from __future__ import annotations
@@ -14,24 +15,27 @@ import logging
 import math
 import resource
 import time
+import uuid
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import CancelledError
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from typing import Any, Generic
 
-from distributed import Client, Future, KilledWorker, as_completed, get_worker
+from distributed import Client, Future, KilledWorker, as_completed
 from distributed.client import FutureCancelledError
 from distributed.comm.core import CommClosedError
 from distributed.scheduler import NoValidWorkerError, NoWorkerError
 
 from facepipe.core.errors import EnvironmentTroubleError
-from facepipe.pipeline.job import Job, Reasons, U, UnitReport
-from facepipe.pipeline.time_limits import STARTED, Watch, default_limit_s
+from facepipe.pipeline.job import Job, ListedFileGoneError, Reasons, U, UnitReport
+from facepipe.pipeline.time_limits import Watch, default_limit_s
+from facepipe.pipeline.worker_check import Guard, guarding, known_to_the_driver, unwrapped
 
 logger = logging.getLogger("facepipe")
 
 DEATHS_TO_QUARANTINE = 3
+LOOKS_ELSEWHERE = 4
 RECOUNT_S = 1.0
 """How long the number of slots is taken as known, unless a worker dies: asking costs a message each way."""
 
@@ -95,6 +99,7 @@ class Engine(Generic[U]):
     unit_timeout_s: float | None = None
     weigh: Callable[[U], int] | None = None
     _watch: Watch = field(init=False, repr=False)
+    _guard: Guard = field(init=False, repr=False)
     _on_gpu: bool = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
@@ -104,7 +109,8 @@ class Engine(Generic[U]):
         would give slightly different volumes.
         """
         object.__setattr__(self, "_watch", Watch(self.client))
-        object.__setattr__(self, "_on_gpu", any(self._gpus(worker) for worker in self._workers()))
+        workers = self.client.scheduler_info(n_workers=-1)["workers"].values()
+        object.__setattr__(self, "_on_gpu", any(self._gpus(worker) for worker in workers))
 
     def run(self, units: Sequence[U], on_progress: OnProgress | None = None) -> StageResult:
         """Do all units of one stage.
@@ -121,10 +127,14 @@ class Engine(Generic[U]):
 
         try:
             self._watch.listen()
-            died = self._sweep(units, finish)
-            for unit in died:
-                result.deaths.append(str(unit))
-                finish(unit, self._alone(unit))
+            with guarding(self.job.site) as guard:
+                object.__setattr__(self, "_guard", guard)
+                died, missed = self._sweep(units, finish)
+                for unit, error in missed:
+                    finish(unit, self._elsewhere(unit, error))
+                for unit in died:
+                    result.deaths.append(str(unit))
+                    finish(unit, self._alone(unit))
         except (NoValidWorkerError, NoWorkerError) as error:
             raise EnvironmentTroubleError(
                 f"no worker was there that could take a unit: {error}; start workers and repeat the command"
@@ -135,13 +145,16 @@ class Engine(Generic[U]):
             ) from error
         return result
 
-    def _sweep(self, units: Sequence[U], finish: OnProgress) -> list[U]:
-        """Run units through the window; return those whose worker died."""
+    def _sweep(
+        self, units: Sequence[U], finish: OnProgress
+    ) -> tuple[list[U], list[tuple[U, ListedFileGoneError]]]:
+        """Run units through the window; return those whose worker died, and those that missed files."""
         if not units:
-            return []
+            return [], []
         waiting = iter(units)
         running: dict[Future, U] = {}
         died: list[U] = []
+        missed: list[tuple[U, ListedFileGoneError]] = []
         window = as_completed(loop=self.client.loop)
         slots, counted = 1, -math.inf
 
@@ -169,21 +182,26 @@ class Engine(Generic[U]):
                     logger.warning("%s: %s; it will be done again alone", unit, lost.reason)
                     died.append(unit)
                     counted = -math.inf
-                    refill()
+                except ListedFileGoneError as error:
+                    logger.warning("%s: %s; looked for elsewhere", unit, error)
+                    missed.append((unit, error))
+                refill()
         finally:
             for future in running:
                 self._watch.remove(future)
                 future.cancel()
-        return died
+        return died, missed
 
     def _outcome(self, future: Future) -> Any:
         """Wait for a future.
 
         Raises:
             _WorkerLostError: its worker died, or hung and was restarted.
+            ListedFileGoneError: files were not there where it ran.
+            EnvironmentTroubleError: the worker is unfit for the run.
         """
         try:
-            return future.result()
+            return unwrapped(future.result())
         except KilledWorker as error:
             raise _WorkerLostError(WORKER_DIED) from error
         except (FutureCancelledError, CancelledError) as error:
@@ -193,12 +211,14 @@ class Engine(Generic[U]):
         finally:
             self._watch.remove(future)
 
-    def _alone(self, unit: U) -> UnitReport:
-        skip: dict[int, tuple[str, str]] = {}
+    def _alone(self, unit: U, known: Reasons | None = None) -> UnitReport:
+        skip = dict(known or {})
         for attempt in range(DEATHS_TO_QUARANTINE):
             try:
                 with self._enough_memory(unit):
                     return self._outcome(self._submit(unit, skip))
+            except ListedFileGoneError as error:
+                return self._elsewhere(unit, error, skip)
             except _WorkerLostError as lost:
                 logger.warning("%s: %s although it ran alone (%d)", unit, lost.reason, attempt + 1)
                 skip.update(self._find_killers(unit, skip))
@@ -206,6 +226,29 @@ class Engine(Generic[U]):
             f"{unit}: it killed {DEATHS_TO_QUARANTINE} workers, though each of its samples passes alone; "
             "the workers probably need more memory: use fewer of them (a benchmark can also do with smaller "
             "units: --shard-size)"
+        )
+
+    def _elsewhere(self, unit: U, error: ListedFileGoneError, known: Reasons | None = None) -> UnitReport:
+        """Do a unit on another worker than that which missed files; give up samples that two of them miss.
+
+        Raises:
+            EnvironmentTroubleError: other files are missing each time.
+        """
+        skip = dict(known or {})
+        missed = dict(error.gone)
+        for _ in range(LOOKS_ELSEWHERE):
+            others = [address for address in self._able(unit) if address != error.worker]
+            try:
+                with self._enough_memory(unit):
+                    return self._outcome(self._submit(unit, skip, others))
+            except ListedFileGoneError as again:
+                error = again
+                skip |= {index: why for index, why in again.gone.items() if index in missed}
+                missed |= again.gone
+            except _WorkerLostError:
+                return self._alone(unit, skip)
+        raise EnvironmentTroubleError(
+            f"{unit}: listed files come and go ({error}); mend the folder and repeat the command"
         )
 
     def _find_killers(self, unit: U, known: Reasons) -> dict[int, tuple[str, str]]:
@@ -244,29 +287,34 @@ class Engine(Generic[U]):
                 "do with smaller units (--shard-size, with another --out)"
             ) from error
 
-    def _submit(self, unit: U, skip: Reasons | None = None) -> Future:
-        kind, resources = self._place(unit)
-        future = self.client.submit(
-            _run, self.job, unit, skip or {}, kind, resources=resources, pure=False, retries=0
-        )
-        return self._watched(future, self._size(unit)[1])
+    def _submit(self, unit: U, skip: Reasons | None = None, workers: Sequence[str] = ()) -> Future:
+        return self._send(unit, self._size(unit)[1], workers, _run, self.job, unit, skip or {})
 
     def _submit_probe(self, unit: U, index: int, skip: Reasons) -> Future:
+        samples, weight = self._size(unit)
+        return self._send(unit, math.ceil(weight / samples), (), _probe, self.job, unit, index, dict(skip))
+
+    def _send(
+        self, unit: U, samples: int, workers: Sequence[str], function: Callable[..., Any], *arguments: Any
+    ) -> Future:
+        """Submit a function of a unit and a device, guarded and watched."""
         kind, resources = self._place(unit)
         future = self.client.submit(
-            _probe, self.job, unit, index, dict(skip), kind, resources=resources, pure=False, retries=0
+            *self._guard.task(function, *arguments, kind),
+            key=f"{unit.stage}-{uuid.uuid4().hex}",
+            resources=resources,
+            workers=workers or None,
+            allow_other_workers=bool(workers),
+            pure=False,
+            retries=0,
         )
-        samples, weight = self._size(unit)
-        return self._watched(future, math.ceil(weight / samples))
+        self._watch.add(future, self.unit_timeout_s or default_limit_s(samples))
+        return future
 
     def _size(self, unit: U) -> tuple[int, int]:
         """How many samples a unit has, and how many samples' time it takes."""
         start, stop = self.job.span(unit)
         return stop - start, self.weigh(unit) if self.weigh else stop - start
-
-    def _watched(self, future: Future, samples: int) -> Future:
-        self._watch.add(future, self.unit_timeout_s or default_limit_s(samples))
-        return future
 
     def _place(self, unit: U) -> tuple[str, dict[str, float] | None]:
         if self._on_gpu and unit.stage in self.job.gpu_stages:
@@ -279,21 +327,25 @@ class Engine(Generic[U]):
 
     def _slots(self, unit: U) -> int:
         """Units of this kind that can run at the same time."""
-        if self._on_gpu and unit.stage in self.job.gpu_stages:
-            return int(sum(self._gpus(worker) for worker in self._workers()))
-        return sum(worker["nthreads"] for worker in self._workers())
+        workers = self._able(unit).values()
+        if self._place(unit)[1]:
+            return int(sum(self._gpus(worker) for worker in workers))
+        return sum(worker["nthreads"] for worker in workers)
+
+    def _able(self, unit: U) -> dict[str, dict]:
+        """The workers that a unit may be placed on, by address."""
+        workers = self.client.scheduler_info(n_workers=-1)["workers"]
+        needs_gpu = bool(self._place(unit)[1])
+        return {address: worker for address, worker in workers.items() if not needs_gpu or self._gpus(worker)}
 
     @staticmethod
     def _gpus(worker: dict) -> float:
         return float(worker["resources"].get("GPU", 0))
 
-    def _workers(self) -> list[dict]:
-        return list(self.client.scheduler_info(n_workers=-1)["workers"].values())
-
 
 def _run(job: Job[U], unit: U, skip: Reasons, device: str) -> UnitReport:
-    _say_started()
-    report = job.run(unit, skip, device)
+    with known_to_the_driver():
+        report = job.run(unit, skip, device)
     return replace(report, peak_mb=resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
 
 
@@ -305,10 +357,5 @@ def _blame(unit: Any, lost: Sequence[str]) -> tuple[str, str]:
 
 
 def _probe(job: Job[U], unit: U, index: int, skip: Reasons, device: str) -> None:
-    _say_started()
-    job.probe(unit, index, skip, device)
-
-
-def _say_started() -> None:
-    worker = get_worker()
-    worker.log_event(STARTED, worker.get_current_task())
+    with suppress(ListedFileGoneError), known_to_the_driver():
+        job.probe(unit, index, skip, device)

@@ -6,6 +6,7 @@ import errno
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
 from facepipe.core.errors import EnvironmentTroubleError
@@ -25,6 +26,9 @@ _TROUBLE = {
     errno.EMFILE: "too many open files",
     errno.ENFILE: "too many open files",
     errno.ESTALE: "the network file system lost the folder",
+    errno.ENOTCONN: "the file system is not connected",
+    errno.EHOSTDOWN: "the network file system's host is down",
+    errno.ETIMEDOUT: "the network file system does not answer",
 }
 
 
@@ -57,12 +61,49 @@ class UnitReport:
     peak_mb: float = 0.0
 
 
+@dataclass(frozen=True)
+class Site:
+    """Where a job reads and writes.
+
+    Attributes:
+        folder: where its units write, which every worker must see.
+        files: (path, bytes) of some files that were listed; a worker that can read none of them is unfit.
+    """
+
+    folder: Path
+    files: tuple[tuple[str, int], ...] = ()
+
+
+class ListedFileGoneError(Exception):
+    """Files that were listed are not there where the unit ran; the engine looks elsewhere before it blames.
+
+    Args:
+        worker: address of the worker on which they were not found.
+        gone: index of a sample -> (code, sentence) for when nobody finds its file.
+    """
+
+    doubts_worker = True
+
+    def __init__(self, worker: str, gone: Mapping[int, tuple[str, str]]) -> None:
+        super().__init__(worker, gone)
+        self.worker = worker
+        self.gone = dict(gone)
+
+    def __str__(self) -> str:
+        first = next(iter(self.gone.values()))[1]
+        return f"{len(self.gone)} listed files are gone on worker {self.worker}, such as: {first}"
+
+
 class Job(Protocol[U_contra]):
     """Work cut into units. Small and picklable: it travels to the worker with every unit."""
 
     @property
     def gpu_stages(self) -> Collection[str]:
         """The stages that run networks, for which GPU workers are taken where there are any."""
+
+    @property
+    def site(self) -> Site:
+        """What every worker must see."""
 
     def span(self, unit: U_contra) -> tuple[int, int]:
         """First and past-the-last index of the samples of a unit."""
@@ -76,7 +117,10 @@ class Job(Protocol[U_contra]):
             device: where networks run; 'cuda' falls back to 'cpu' on a worker without one.
 
         Raises:
-            EnvironmentTroubleError: disk or memory failed; nothing of the unit counts as done.
+            EnvironmentTroubleError: disk or memory failed, or the worker's weights are not those of the run;
+                nothing of the unit counts as done.
+            ListedFileGoneError: files of samples that are not in `skip` are not there; nothing of the unit
+                counts as done.
         """
 
     def probe(self, unit: U_contra, index: int, skip: Reasons, device: str) -> None:

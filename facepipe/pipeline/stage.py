@@ -15,7 +15,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from facepipe.pipeline.batch_store import ArraySpec, BatchStore
-from facepipe.pipeline.job import Reasons
+from facepipe.pipeline.job import Reasons, Site
 from facepipe.pipeline.unit import C, Unit
 
 UPSTREAM = "upstream"
@@ -61,7 +61,8 @@ class Stage(Generic[B, C]):
     Attributes:
         name: of the stage, as commands and documents have it.
         work: (batch, unit, skip, device) -> what was made. It reads what `reads` made and writes nothing
-            itself; a sample in `skip` is not touched, its reason is kept.
+            itself; a sample in `skip` is not touched, its reason is kept. It raises `ListedFileGoneError` if
+            files of other samples are gone.
         reads: (batch, unit) -> the units whose results or arrays it reads.
         arrays: (batch, condition) -> the arrays of which a unit writes one shard each.
         own_arrays: (unit, its rows) -> the arrays that the unit made by itself, by name, and their lengths.
@@ -80,6 +81,17 @@ class Batch(Protocol[C]):
     @property
     def gpu_stages(self) -> Collection[str]:
         """The stages that run networks, for which GPU workers are taken where there are any."""
+
+    @property
+    def site(self) -> Site:
+        """What every worker must see."""
+
+    @property
+    def weights(self) -> Mapping[str, str]:
+        """Digests of the weights that every worker must have, by name."""
+
+    def fingerprints(self, unit: Unit[C]) -> Mapping[str, str]:
+        """Digests of the weights that a unit uses, as they are where this is asked, by name."""
 
     def open_store(self) -> BatchStore:
         """Its folder."""

@@ -17,7 +17,7 @@ from typing import Any, Generic
 import pyarrow as pa
 
 from facepipe.core.errors import DamageError
-from facepipe.pipeline.job import Reasons, UnitReport, environment_trouble
+from facepipe.pipeline.job import Reasons, Site, UnitReport, environment_trouble
 from facepipe.pipeline.stage import Batch, Stage, stage_of
 from facepipe.pipeline.unit import C, Unit
 
@@ -43,6 +43,11 @@ class VerifyJob(Generic[C]):
     def gpu_stages(self) -> Collection[str]:
         """None: checksums are no work for networks."""
         return ()
+
+    @property
+    def site(self) -> Site:
+        """What every worker must see."""
+        return self.batch.site
 
     def span(self, unit: Unit[C]) -> tuple[int, int]:
         """First and past-the-last sample of a unit."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Literal
 
 import cv2
 
@@ -24,8 +25,12 @@ from facepipe.reconstruct.face import (
     Reconstruction,
     find_crops,
     mesh_regressor,
+    mm_per_px,
     reconstruct_image,
 )
+
+Unit = Literal["crop", "mm"]
+"""What one unit of a mesh file is; see `facepipe.geometry.mesh_export`."""
 
 
 @dataclass(frozen=True)
@@ -53,6 +58,7 @@ class ReconstructOptions:
         formats: of the meshes.
         regressor, method: see `reconstruct_image`.
         crop, all_faces: see `find_crops`.
+        unit: 'crop' for meshes of the crop's size, 'mm' for life size by the mean distance of eyes.
     """
 
     formats: Sequence[str] = ("glb",)
@@ -60,6 +66,7 @@ class ReconstructOptions:
     method: str = DEFAULT_METHOD
     crop: CropMode = "auto"
     all_faces: bool = False
+    unit: Unit = "crop"
 
 
 DEFAULT_OPTIONS = ReconstructOptions()
@@ -86,7 +93,7 @@ def reconstruct_photos(
     get_method(options.method)
     if options.all_faces and options.crop == "full":
         raise UsageError("--all-faces with --crop full: the whole picture is one face; choose one of them")
-    if options.crop != "full":
+    if options.crop != "full" or options.unit == "mm":
         open_detector()
     if not any(photo.exists() for photo in photos):
         raise UsageError(f"no such file: {', '.join(str(photo) for photo in photos)}")
@@ -132,16 +139,19 @@ def _reconstructed(
     for stem, crop in crops.items():
         try:
             made = reconstruct_image(image, options.regressor, options.method, crop)
+            scale = mm_per_px(made) if options.unit == "mm" else None
         except SampleError as trouble:
             error = trouble
             notes.append(f"{stem}: not used: {trouble}")
             continue
-        files += _write(made, out, stem, options.formats)
+        files += _write(made, out, stem, options.formats, scale)
     return Outcome(photo, files, "; ".join(notes)) if files else Outcome(photo, error=error)
 
 
-def _write(made: Reconstruction, out: Path, stem: str, formats: Sequence[str]) -> list[Path]:
-    files = {out / f"{stem}.{name}": encode(made.mesh, made.colours, name) for name in formats}
+def _write(
+    made: Reconstruction, out: Path, stem: str, formats: Sequence[str], scale: float | None
+) -> list[Path]:
+    files = {out / f"{stem}.{name}": encode(made.mesh, made.colours, name, scale) for name in formats}
     picture = preview(made.mesh, made.colours, made.crop)
     _, png = cv2.imencode(".png", picture[:, :, ::-1])
     files[out / f"{stem}_preview.png"] = png.tobytes()

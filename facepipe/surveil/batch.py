@@ -18,7 +18,7 @@ from facepipe.surveil.delta_table import TableChange, faces_table
 from facepipe.surveil.inbox import InboxFile
 from facepipe.surveil.repair import mend
 from facepipe.surveil.rules import Rules
-from facepipe.surveil.spec import LISTED
+from facepipe.surveil.spec import LISTED, STAGES
 from facepipe.surveil.surveil_batch import SurveilBatch
 
 logger = logging.getLogger("facepipe")
@@ -96,4 +96,5 @@ def _batch(folder: BatchFolder, config: SurveilConfig, rules: Rules) -> SurveilB
         rules.detector.fingerprint,
         datetime.fromisoformat(facts["stored"]),
         facts["keep_pixels"],
+        {name: key for stage in STAGES for name, key in rules.weights_of(stage).items()},
     )

@@ -8,6 +8,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from facepipe.bench.config import MAX_TIMEOUT_S
+from facepipe.core.paths import UserPath
 from facepipe.imaging.images import MAX_PIXELS
 from facepipe.imaging.pixel_aspect import parse_pixel_aspects
 from facepipe.models.vrn.backends import Backend
@@ -18,8 +19,8 @@ class SurveilConfig(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
-    inbox: Path = Field(description="Folder of images and videos, nested as it may be; it is only read.")
-    out: Path = Field(description="Archive folder to write or to go on with.")
+    inbox: UserPath = Field(description="Folder of images and videos, nested as it may be; it is only read.")
+    out: UserPath = Field(description="Archive folder to write or to go on with.")
     method: str = Field("compact-camera", description="Super-resolution of faces below 128 px.")
     regressor: str = Field("vrn-compact", description="Volumetric regressor.")
     backend: Backend = Field(
@@ -54,7 +55,9 @@ class SurveilConfig(BaseModel):
     cluster: str = Field(
         "local", description="'local', 'slurm', 'kubernetes', or the address of a Dask scheduler."
     )
-    cluster_config: Path | None = Field(None, description="YAML file of what to ask Slurm or Kubernetes for.")
+    cluster_config: UserPath | None = Field(
+        None, description="YAML file of what to ask Slurm or Kubernetes for."
+    )
     workers: int | None = Field(None, ge=1, description="Local worker processes; default: all cores.")
     unit_timeout_s: float | None = Field(
         None,

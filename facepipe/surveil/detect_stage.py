@@ -15,9 +15,9 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from facepipe.core.errors import SampleError
+from facepipe.core.errors import MISSING_FILE, SampleError
 from facepipe.core.schema import FACES
-from facepipe.detect import Detection, Detector, face_crop
+from facepipe.detect import Detection, Detector, eyes_px, face_crop
 from facepipe.geometry.mesh_colour import FINEST_PX
 from facepipe.imaging.crop import Crop
 from facepipe.imaging.images import decode_image
@@ -29,10 +29,6 @@ from facepipe.surveil.rules import Rules
 
 NO_FACE = "no-face-detected"
 TOO_SMALL = "face-too-small"
-
-EYES_PER_CROP = 0.2
-"""Distance of the eyes of a frontal face over the side of its crop (0.194 to 0.212 on six photos). In a
-profile the eyes coincide, and the crop says how large the face is."""
 
 _LATER = (
     "method",
@@ -74,6 +70,9 @@ def detect(inbox: Path, item: dict[str, Any], rules: Rules, detector: Detector) 
         (crop_px, crop_px, 3): one for each face, one with a reason for each frame without a
         face and for what could not be decoded. A single row of reason `changed` stands for a file that is no
         longer what it was.
+
+    Raises:
+        SampleError: missing-file.
     """
     file = InboxFile(item["path"], item["size_bytes"], item["mtime_ns"], item["inode"])
     if item["reason"]:
@@ -81,6 +80,8 @@ def detect(inbox: Path, item: dict[str, Any], rules: Rules, detector: Detector) 
     try:
         stream = open_regular(os.path.join(os.fsencode(inbox), file.path))  # noqa: PTH118 - bytes
     except SampleError as error:
+        if error.reason == MISSING_FILE:
+            raise
         return [_row(item, file, None, CHANGED, error.detail)]
     with stream:
         reader = _of_video if item["kind"] == "video" else _of_image
@@ -166,10 +167,10 @@ def _of_frame(
         crop = face_crop(face, width, height)
         row = _row(item, file, frame, None, None) | _of_face(face, crop, detector)
         row["face_id"] += f"-{number:02d}"
-        eyes_px = max(face.interocular_px, EYES_PER_CROP * crop.size)
-        if eyes_px < rules.min_interocular_px:
+        distance_px = eyes_px(face, crop.size)
+        if distance_px < rules.min_interocular_px:
             row["reason"] = TOO_SMALL
-            row["detail"] = f"{eyes_px:.1f} px between the eyes, {rules.min_interocular_px:g} are needed"
+            row["detail"] = f"{distance_px:.1f} px between the eyes, {rules.min_interocular_px:g} are needed"
         else:
             pixels = small_crop(crop, frame.image)
             row |= {"crop": pixels, "crop_px": len(pixels)}

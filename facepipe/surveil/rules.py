@@ -82,6 +82,18 @@ class Rules:
         """The digest of the regressor."""
         return _key("regressor", self.regressor, get_regressor(self.regressor).fingerprint(), self.backend)
 
+    def weights_of(self, stage: str) -> dict[str, str]:
+        """Digests of the weights that a stage uses, as they are where this is asked, by name.
+
+        Raises:
+            UsageError, WeightsError: they are not there, or damaged.
+        """
+        if stage == "detect":
+            return {f"detector {self.detector.name}": self.detector.fingerprint}
+        if stage == "restore":
+            return {self.method: _key("method", *self.method_keys())}
+        return {self.regressor: self.regressor_key()} if stage == "regress" else {}
+
     def digest(self) -> str:
         """One digest of all: work that was begun under another one is begun again."""
         keys = [self.frames_key("image"), self.frames_key("video"), self.regressor_key()]

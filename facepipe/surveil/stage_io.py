@@ -12,7 +12,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from facepipe.core.conventions import NETWORK_PX
-from facepipe.core.errors import SampleError
+from facepipe.core.errors import MISSING_FILE, SampleError
 from facepipe.core.tables import read_table
 from facepipe.detect import Detector
 from facepipe.models.device import usable_device
@@ -21,10 +21,11 @@ from facepipe.pipeline.batch_store import ArraySpec
 from facepipe.pipeline.job import Reasons
 from facepipe.pipeline.stage import Made, Stage
 from facepipe.pipeline.unit import Unit
+from facepipe.pipeline.worker_check import check_gone
 from facepipe.surveil.detect_stage import DETECTED, detect
 from facepipe.surveil.face_stages import EXPORTED, REGRESSED, RESTORED, Face, export, regress, restore
 from facepipe.surveil.inbox import InboxFile, shown
-from facepipe.surveil.look_stage import LOOKED, look
+from facepipe.surveil.look_stage import CHANGED, LOOKED, look
 from facepipe.surveil.quarantine import attempt
 from facepipe.surveil.spec import SurveilUnit, Wave
 from facepipe.surveil.surveil_batch import SurveilBatch
@@ -42,29 +43,38 @@ def _look(batch: SurveilBatch, unit: SurveilUnit, skip: Reasons, device: str) ->
     start, stop = batch.span(unit)
     listed = read_table(batch.folder.listed_path).slice(start, stop - start).to_pylist()
     rows = []
+    gone: dict[int, tuple[str, str]] = {}
     for index, row in enumerate(listed, start):
         file = InboxFile(row["path"], row["size_bytes"], row["mtime_ns"], row["inode"])
         given_up = skip.get(index)
         found = attempt(lambda f=file, g=given_up: look(batch.inbox, f, batch.rules, g))  # type: ignore[misc]
         if isinstance(found, SampleError):
+            if found.reason == MISSING_FILE:
+                gone[index] = (found.reason, found.detail)
             logger.warning("%s: %s; the next run tries again", shown(file.path), found.detail)
             found = {"sha256": None, "reason": found.reason, "detail": found.detail}
         rows.append({**row, "index": index, **found})
+    check_gone(gone, skip)
     return Made(pa.Table.from_pylist(rows, schema=LOOKED))
 
 
 def _detect(batch: SurveilBatch, unit: SurveilUnit, skip: Reasons, device: str) -> Made:  # noqa: ARG001
     detector = _kept.setdefault(batch.detector_key, batch.rules.detector)
     rows: list[Row] = []
+    gone: dict[int, tuple[str, str]] = {}
     for item in batch.folder.read_items(unit.condition.number, unit.shard):
         index = item["index"]
         if index in skip:
             item["reason"], item["detail"] = skip[index]
         found = attempt(lambda item=item: detect(batch.inbox, item, batch.rules, detector))  # type: ignore[misc]
         if isinstance(found, SampleError):
+            if found.reason == MISSING_FILE:
+                found = SampleError(CHANGED, found.detail)  # nobody is blamed: the next run looks again
+                gone[index] = (found.reason, found.detail)
             item["reason"], item["detail"] = found.reason, found.detail
             found = detect(batch.inbox, item, batch.rules, detector)
         rows += found
+    check_gone(gone, skip)
     numbered = [row | {"index": index} for index, row in enumerate(rows)]
     crops = [row["crop"] for row in rows if row.get("crop_px")]
     made = {unit.condition.crops_of(unit.shard): _stacked(crops)} if crops else {}

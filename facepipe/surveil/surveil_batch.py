@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+import os
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 
@@ -11,8 +12,10 @@ import pyarrow as pa
 
 from facepipe.core.tables import read_table
 from facepipe.pipeline.executor import TIMED_OUT, WORKER_DIED
+from facepipe.pipeline.job import Site
 from facepipe.pipeline.unit import Unit
 from facepipe.pipeline.verify import VERIFY
+from facepipe.pipeline.worker_check import readable
 from facepipe.surveil.batch_folder import BatchFolder, SurveilStore
 from facepipe.surveil.rules import Rules
 from facepipe.surveil.spec import (
@@ -37,6 +40,7 @@ class SurveilBatch:
         detector_key: tells detectors apart, so that a process opens each only once.
         stored: when the batch began, UTC.
         keep_pixels: whether images, volumes and meshes stay.
+        weights: digests of the weights that every worker must have, see `Rules.weights_of`.
     """
 
     folder: BatchFolder
@@ -45,6 +49,18 @@ class SurveilBatch:
     detector_key: str
     stored: datetime
     keep_pixels: bool
+    weights: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def site(self) -> Site:
+        """The batch's folder and some of its files in the inbox."""
+        rows = read_table(self.folder.listed_path).to_pylist()
+        files = ((self.inbox / os.fsdecode(row["path"]), row["size_bytes"]) for row in rows)
+        return Site(self.folder.path, readable(files))
+
+    def fingerprints(self, unit: SurveilUnit) -> dict[str, str]:
+        """Digests of the weights that a unit uses, as they are where this is asked, by name."""
+        return self.rules.weights_of(unit.stage)
 
     @property
     def gpu_stages(self) -> Collection[str]:

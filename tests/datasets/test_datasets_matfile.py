@@ -111,9 +111,34 @@ def test_damage_never_gives_anything_but_a_reason(data: st.DataObject) -> None:
     try:
         found = read_mat(bytes(cut), "damaged.mat", VARIABLES)
     except SampleError as error:
-        assert error.reason in {"broken-mat", "mat-v7.3", "mat-too-large", "mat-wrong-type"}
+        assert error.reason in {"broken-mat", "mat-v7.3", "mat-v4", "mat-too-large", "mat-wrong-type"}
     else:
         assert found.keys() <= VARIABLES.keys()
+
+
+@pytest.mark.parametrize(
+    ("data", "reason", "way_out"),
+    [
+        (b"# Created by Octave 8.4.0\n# name: pt2d\n# type: matrix\n", "octave-text", "save -v7"),
+        (b"Octave-1-L" + bytes(200), "octave-text", "save -v7"),
+        (None, "mat-v4", "-v7"),
+    ],
+)
+def test_other_formats_say_how_to_save(data: bytes | None, reason: str, way_out: str) -> None:
+    if data is None:
+        file = io.BytesIO()
+        scipy.io.savemat(file, {"pt2d": np.ones((2, 68))}, format="4")
+        data = file.getvalue()
+    with pytest.raises(SampleError, match=way_out) as caught:
+        read_mat(data, "a.mat", ["pt2d"])
+    assert caught.value.reason == reason
+
+
+def test_a_bomb_inside_a_struct_is_not_inflated() -> None:
+    data = saved({"model": {"tri": np.zeros((4000, 4000))}})
+    with pytest.raises(SampleError) as caught:
+        read_mat(data, "bomb.mat", ["model.tri"])
+    assert caught.value.reason == "mat-too-large"
 
 
 def test_not_a_mat_file_at_all() -> None:

@@ -108,10 +108,39 @@ class TestFiles:
         shown = np.where(linear <= 0.0031308, 12.92 * linear, 1.055 * linear ** (1 / 2.4) - 0.055)
         assert np.abs(shown * 255 - colours).max() < 0.5
 
+    def test_a_glb_is_no_metal_and_shows_the_photo_s_colours(self, nosed_ball):
+        """What viewers without an environment show: (1 - metalness) x base colour x vertex colour x light."""
+        colours = np.tile(np.array([[200, 120, 90]], np.uint8), (len(nosed_ball.vertices), 1))
+        data = encode(nosed_ball, colours, "glb")
+        document = json.loads(data[20 : 20 + struct.unpack("<I", data[12:16])[0]])
+        (primitive,) = document["meshes"][0]["primitives"]
+        material = document["materials"][primitive["material"]]
+        rough = material["pbrMetallicRoughness"]
+        assert rough["metallicFactor"] == 0
+        assert "baseColorFactor" not in rough and not material["doubleSided"]
+        # Nobody sees a closed surface from inside: its triangles turn outward.
+        read = trimesh.load(io.BytesIO(data), file_type="glb", process=False, force="mesh")
+        assert read.volume > 0
+
+    @pytest.mark.parametrize("file_format", FORMATS)
+    def test_files_say_their_unit_and_have_life_size(self, nosed_ball, file_format):
+        colours = np.zeros((len(nosed_ball.vertices), 3), np.uint8)
+        of_crop = encode(nosed_ball, colours, file_format)
+        of_life = encode(nosed_ball, colours, file_format, mm_per_px=2.5)
+        for data, words in ((of_crop, b"side of the crop"), (of_life, b"estimated from the distance of")):
+            assert words in (data[:80] if file_format == "stl" else data[:2000])
+        small, large = (
+            trimesh.load(io.BytesIO(data), file_type=file_format, process=False, force="mesh")
+            for data in (of_crop, of_life)
+        )
+        expected = 2.5 * 128 / (1000 if file_format == "glb" else 1)
+        assert large.extents / small.extents == pytest.approx([expected] * 3, rel=1e-5)
+
     def test_trimesh_shows_the_colours_of_a_glb(self, nosed_ball):
         colours = photo_colours(nosed_ball.vertices, ramp_image(128))
         data = encode(nosed_ball, colours, "glb")
-        (read,) = trimesh.load(io.BytesIO(data), file_type="glb").geometry.values()
+        loaded = trimesh.load(io.BytesIO(data), file_type="glb", skip_materials=True)
+        (read,) = loaded.geometry.values()
         assert read.visual.kind == "vertex"
         linear = srgb_to_linear(colours) * 255  # trimesh keeps the file's linear light
         assert np.abs(read.visual.vertex_colors[:, :3] - linear).max() <= 0.51

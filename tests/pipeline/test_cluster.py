@@ -34,7 +34,7 @@ from facepipe.pipeline.cluster.worker_settings import (
     scheduler_environment,
 )
 from facepipe.pipeline.executor import Engine
-from facepipe.pipeline.job import Reasons, UnitReport
+from facepipe.pipeline.job import Reasons, Site, UnitReport
 
 SLURM = """
 wait_minutes: 1
@@ -365,6 +365,7 @@ def test_what_is_used_of_the_clusters_exists() -> None:
 class OneUnit:
     """A job of one unit, which is the job itself."""
 
+    site: Site
     stage: str = "score"
     gpu_stages: tuple[str, ...] = ()
 
@@ -378,7 +379,7 @@ class OneUnit:
         pass
 
 
-def test_a_cluster_without_workers_is_trouble_of_the_environment() -> None:
+def test_a_cluster_without_workers_is_trouble_of_the_environment(tmp_path: Path) -> None:
     quick = CONFIG | {"distributed.scheduler.no-workers-timeout": "1s"}
     with (
         dask.config.set(quick),
@@ -386,4 +387,4 @@ def test_a_cluster_without_workers_is_trouble_of_the_environment() -> None:
         Client(cluster, set_as_default=False) as client,
         pytest.raises(EnvironmentTroubleError, match="no worker was there.*start workers"),
     ):
-        Engine(client, OneUnit()).run([OneUnit()])
+        Engine(client, OneUnit(Site(tmp_path))).run([OneUnit(Site(tmp_path))])

@@ -14,7 +14,7 @@ from facepipe.cli import facepipe
 from facepipe.core.conventions import VOLUME_DEPTH, VolumeGeometry
 from facepipe.core.errors import UsageError
 from facepipe.datasets.catalog import open_dataset
-from facepipe.reconstruct.face import reconstruct_image
+from facepipe.reconstruct.face import mm_per_px, reconstruct_image
 from facepipe.reconstruct.photos import ReconstructOptions, reconstruct_photos
 
 
@@ -55,6 +55,15 @@ def test_colours_come_from_the_full_resolution(face):
 def test_a_photo_that_is_not_square_is_padded(face):
     wide = np.concatenate([face, face[:, :200]], axis=1)
     assert reconstruct_image(wide).crop.shape == (wide.shape[1], wide.shape[1], 3)
+
+
+def test_life_size_is_that_of_the_distance_of_the_eyes():
+    dataset = open_dataset("sample", "auto")
+    samples = [dataset.load(ref) for ref in dataset.refs()[:8]]
+    for sample in samples:
+        eyes = sample.truth.landmarks[[*range(36, 48)]].reshape(2, 6, 3).mean(axis=1)
+        true_px = np.linalg.norm(eyes[0] - eyes[1]) * 128 / len(sample.image)
+        assert mm_per_px(reconstruct_image(sample.image)) * true_px == pytest.approx(63, rel=0.15)
 
 
 class TestCommand:
@@ -109,6 +118,16 @@ class TestCommand:
         assert message in result.stderr + str(result.exception)
         assert getattr(result.exception, "exit_status", result.exit_code) == 2
         assert not (tmp_path / "out").exists()
+
+
+def test_a_mesh_in_millimetres(face, tmp_path):
+    command = ["reconstruct", str(save(tmp_path / "a.png", face)), "--out", str(tmp_path / "out")]
+    assert CliRunner().invoke(facepipe, [*command, "--unit", "mm", "--format", "obj,glb"]).exit_code == 0
+    assert (tmp_path / "out/a.obj").read_text().startswith("# facepipe; unit: mm")
+    tall_mm = trimesh.load(tmp_path / "out/a.obj", process=False).extents[1]
+    assert 100 < tall_mm < 300
+    metres = trimesh.load(tmp_path / "out/a.glb", process=False, force="mesh")
+    assert metres.extents[1] == pytest.approx(tall_mm / 1000, rel=1e-4)
 
 
 def test_photos_that_are_not_there_are_wrong_usage(tmp_path):

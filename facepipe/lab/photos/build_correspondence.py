@@ -16,6 +16,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from facepipe.core.path_option import PATH
 from facepipe.core.progress import progress
 from facepipe.detect import main_face, open_detector
 from facepipe.geometry.head import load_head
@@ -34,7 +35,7 @@ NEAREST = 0.01
 
 
 @click.command()
-@click.option("--out", type=click.Path(path_type=Path), default=CORRESPONDENCE_FILE, show_default=True)
+@click.option("--out", type=PATH, default=CORRESPONDENCE_FILE, show_default=True)
 @click.option("--faces", default=340, show_default=True, help="Drawn faces that are looked at.")
 @click.option("--seed", default=101, show_default=True)
 def main(out: Path, faces: int, seed: int) -> None:

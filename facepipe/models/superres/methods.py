@@ -9,10 +9,10 @@ needs no torch: it is imported when a network is built, and to look into a `file
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from pathlib import Path
 
 from facepipe.core.errors import UsageError
 from facepipe.core.names import unknown
+from facepipe.core.paths import absolute
 from facepipe.core.plugins import has_plugin, plugin_names
 from facepipe.models.superres.base import Method
 from facepipe.models.superres.interpolate import INTERPOLATIONS
@@ -35,7 +35,7 @@ def get_method(name: str) -> Method:
         if interpolation.name == name:
             return interpolation
     if name.startswith(FILE_PREFIX):
-        return FilePathMethod(name, Path(name.removeprefix(FILE_PREFIX)).expanduser())
+        return FilePathMethod(name, absolute(name.removeprefix(FILE_PREFIX)))
     file = find_weights(name, "superres")
     if file is not None:
         return WeightsMethod(name, file)
@@ -97,7 +97,7 @@ def resolve_methods(names: Iterable[str], low_px: Sequence[int]) -> list[str]:
 
 def _named(name: str, low_px: Sequence[int]) -> str:
     if name.startswith(FILE_PREFIX):
-        name = FILE_PREFIX + str(Path(name.removeprefix(FILE_PREFIX)).expanduser().resolve())
+        name = FILE_PREFIX + str(absolute(name.removeprefix(FILE_PREFIX)).resolve())
     method = get_method(name)
     fitting = [px for px in low_px if method.fits(px)]
     if len(fitting) != len(low_px):

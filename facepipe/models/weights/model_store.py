@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 from facepipe.core.errors import UsageError, WeightsError
+from facepipe.core.paths import absolute
 from facepipe.models.weights.info import Kind
 from facepipe.models.weights.weights_file import WeightsFile, open_weights
 
@@ -21,7 +22,7 @@ def shipped_folder() -> Path:
 def imported_folder() -> Path:
     """The folder of imported weights: ``$FACEPIPE_HOME/weights``, else in the user's data folder."""
     home = os.environ.get("FACEPIPE_HOME")
-    return (Path(home).expanduser() if home else _user_data_folder()) / "weights"
+    return (absolute(home) if home else _user_data_folder()) / "weights"
 
 
 def _user_data_folder() -> Path:

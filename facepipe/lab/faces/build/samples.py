@@ -14,6 +14,7 @@ import click
 import numpy as np
 from PIL import Image
 
+from facepipe.core.path_option import PATH
 from facepipe.lab.faces.factory import Face, render, sample
 from facepipe.lab.faces.seeds import face_seed
 
@@ -26,7 +27,7 @@ JPEG_QUALITY = 90
 
 
 @click.command()
-@click.option("--out", type=click.Path(path_type=Path), required=True, help="Folder of the sample set.")
+@click.option("--out", type=PATH, required=True, help="Folder of the sample set.")
 def main(out: Path) -> None:
     """Write the sample set."""
     faces = choose([sample(face_seed("test", index)) for index in range(CANDIDATES)])

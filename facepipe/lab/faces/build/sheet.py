@@ -8,6 +8,7 @@ import click
 import numpy as np
 from PIL import Image
 
+from facepipe.core.path_option import PATH
 from facepipe.lab.faces.factory import render, sample
 from facepipe.lab.faces.seeds import face_seed
 
@@ -17,7 +18,7 @@ JPEG_QUALITY = 88
 
 
 @click.command()
-@click.option("--out", type=click.Path(path_type=Path), required=True, help="Picture to write.")
+@click.option("--out", type=PATH, required=True, help="Picture to write.")
 @click.option("--first", default=0, show_default=True, help="First of the validation faces to show.")
 def main(out: Path, first: int) -> None:
     """Write 64 faces, as they come, on one sheet."""
