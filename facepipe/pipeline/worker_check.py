@@ -22,7 +22,6 @@ from distributed import get_worker
 import facepipe
 from facepipe.core.errors import (
     EnvironmentTroubleError,
-    PluginError,
     RunConflictError,
     UsageError,
     WeightsError,
@@ -135,7 +134,7 @@ def known_to_the_driver() -> Iterator[None]:
         yield
     except RunConflictError:
         raise
-    except (UsageError, WeightsError, PluginError) as error:
+    except (UsageError, WeightsError) as error:
         raise EnvironmentTroubleError(
             f"worker {this_worker()[1]}: {error}; the driver has it: install or import the same there, then "
             f"{GO_ON}"

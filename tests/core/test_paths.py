@@ -80,6 +80,8 @@ def test_absolute(home: Path) -> None:
 @pytest.mark.parametrize("param", parameters())
 def test_every_option_and_argument(param: click.Parameter, home: Path) -> None:
     assert isinstance(param.type, PathOption)
+    for folder in (home / "a", Path("a")):
+        folder.mkdir()
     assert param.type.convert("~/a", param, None) == home / "a"
     assert param.type.convert("a", param, None) == Path.cwd() / "a"
 
