@@ -508,13 +508,10 @@ def busy_inbox(inbox: Path, faces) -> Path:
 
 
 def has_reached(archive: Path, stage: str) -> bool:
-    """Whether a file of a stage, or of rows, is there. Folders may vanish meanwhile: `Path.glob` would fail."""
+    """Whether a file of a stage, or of rows, is there. Folders may vanish: `Path.glob` would fail."""
     walked = os.walk(archive / "batches")
-    return any(
-        stage in Path(where).parts and name.endswith(".parquet")
-        for where, _, names in walked
-        for name in names
-    )
+    files = (Path(where, name) for where, _, names in walked for name in names)
+    return any(stage in path.parts and path.suffix == ".parquet" for path in files)
 
 
 @pytest.mark.slow
