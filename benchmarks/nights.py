@@ -29,7 +29,7 @@ import sys, time
 from pathlib import Path
 from facepipe.surveil.archive import Archive
 from facepipe.surveil.delta_table import faces_table
-from facepipe.results import ask
+from facepipe.results.query import ask
 path = Path(sys.argv[1])
 for what, step in (
     ("open the table of faces", lambda: faces_table(Archive(path)).dataset()),

@@ -10,7 +10,7 @@ from facepipe.bench.config import make_config
 from facepipe.bench.driver import is_complete, waves
 from facepipe.bench.run_store import RunStore
 from facepipe.core.paths import UserPath
-from facepipe.models.vrn.backends import Backend
+from facepipe.models.vrn.backends import BackendChoice
 from facepipe.pipeline.cluster import check_cluster, open_cluster
 from tasks.benchmark import compact, degrade, ingest, prepare, regress, report, restore, score, verify
 from tasks.failures import explain_crash, explained_failures
@@ -29,7 +29,7 @@ def sr_benchmark(
     metrics: list[str] | str = "",
     results: list[str] | str = "",
     frame: Literal["auto", "image", "crop", "file"] = "auto",
-    backend: Backend = "torch",
+    backend: BackendChoice = "torch",
     limit: int | None = None,
     subsets: list[str] | str = "",
     split: Literal["training", "validation", "test"] | None = None,

@@ -6,7 +6,7 @@ from prefect import flow
 
 from facepipe.core.config_model import validated
 from facepipe.core.paths import UserPath
-from facepipe.models.vrn.backends import Backend
+from facepipe.models.vrn.backends import BackendChoice
 from facepipe.surveil.archive import Archive
 from facepipe.surveil.config import SurveilConfig
 from facepipe.surveil.driver import check, run
@@ -21,7 +21,7 @@ def surveillance(
     out: UserPath,
     method: str = "compact-camera",
     regressor: str = "vrn-compact",
-    backend: Backend = "torch",
+    backend: BackendChoice = "torch",
     detector: str = "centerface",
     every: int | None = None,
     per_second: float | None = None,

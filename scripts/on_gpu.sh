@@ -1,6 +1,7 @@
 #!/bin/sh
-# Trains vrn-192 and hourglass-128 on one GPU, in a single call of at most BUDGET seconds: checks CUDA, measures how
-# fast the machine learns, trains, evaluates, and cuts the weights into parts that any mailbox takes.
+# Trains vrn-192 and hourglass-128 on one GPU, in a single call of at most BUDGET seconds: checks CUDA, runs the tests
+# that need a device, measures networks and drawn faces beside the card's peak (rates.md in OUT), trains, evaluates,
+# and cuts the weights into parts that any mailbox takes.
 #
 #     OUT=home PHOTOS=material/photographs scripts/on_gpu.sh                       # nine minutes, all cores
 #     OUT=rehearsal PHOTOS=material/photographs DEVICE=cpu STEPS=2 FACES=2 LIMIT=2 WORKERS=0 scripts/on_gpu.sh
@@ -13,7 +14,7 @@ set -eu
 FACEPIPE=${FACEPIPE:-facepipe}
 DEVICE=${DEVICE:-cuda}
 BUDGET=${BUDGET:-540}
-OTHER=${OTHER:-150} # seconds for all that is not training
+OTHER=${OTHER:-240} # seconds for all that is not training, tests and rates among it
 WORKERS=${WORKERS:-$(($(nproc) - 1))}
 NETWORKS=${NETWORKS:-vrn-192 hourglass-128}
 BEGAN=$(date +%s)
@@ -41,6 +42,15 @@ if device == "cuda":
     torch.cuda.synchronize()
     print(f"{torch.cuda.get_device_name()}: {20 * 2 * 4096**3 / start.elapsed_time(end) / 1e9:.0f} TFLOPS in bfloat16")
 CHECK
+
+say "tests that need a device"
+timeout 60 python -m pytest -q -rs -p no:cacheprovider tests/models/test_gpu.py tests/lab/test_faces_torch.py ||
+    say "these tests failed"
+say "rates"
+rates="--device $DEVICE"
+if [ "$DEVICE" = cpu ]; then rates="$rates --seconds 0.1 --images 2 --only compact"; fi
+# shellcheck disable=SC2086
+timeout 90 python -m benchmarks.gpu $rates | tee "$OUT/rates.md" || say "no rates"
 
 photos=""
 if [ -n "${PHOTOS:-}" ]; then photos="--photos $PHOTOS --photo-share ${SHARE:-0.5}"; fi

@@ -19,7 +19,7 @@ from facepipe.bench.config import BenchConfig
 from facepipe.bench.run_store import RunStore
 from facepipe.pipeline.executor import StageResult
 from facepipe.report.page import write_report
-from facepipe.results import result_table_text
+from facepipe.results.table import result_table_text
 from tasks.shown import stage_task
 
 logger = logging.getLogger("facepipe")

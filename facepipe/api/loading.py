@@ -17,6 +17,7 @@ from facepipe.core.plugins import plugin_names
 from facepipe.datasets.catalog import open_dataset as _open_dataset
 from facepipe.datasets.dataset import Dataset
 from facepipe.metrics.catalogue import METRICS, Metric
+from facepipe.metrics.geometry import Occupancy, TrueFace
 from facepipe.metrics.inputs import MetricInputs
 from facepipe.metrics.plugin_metric import Measure, open_metric_plugin
 from facepipe.models.superres.base import Method
@@ -158,6 +159,5 @@ def _measure_own(name: str, inputs: MetricInputs) -> float | None:
     if inputs.volume is None or inputs.geometry is None or inputs.truth is None:
         raise UsageError(f"metric {name!r} needs a volume, its geometry and a truth")
     reference = inputs.volume if inputs.reference_volume is None else inputs.reference_volume
-    return score_volume(
-        inputs.volume, reference, inputs.geometry, inputs.truth, inputs.topology, inputs.truth_volume
-    ).get(name)
+    true = TrueFace.of(inputs.truth, inputs.topology, inputs.truth_volume, inputs.geometry)
+    return score_volume(inputs.volume, Occupancy.of(reference, inputs.geometry), true).get(name)

@@ -21,16 +21,10 @@ from facepipe.core.names import unknown
 from facepipe.geometry.volume import front_depth
 from facepipe.metrics.catalogue import Metric
 from facepipe.report.page import write_report
-from facepipe.results import (
-    ConditionSummary,
-    aggregate,
-    open_store,
-    read_metrics,
-    read_run_table,
-    read_scores,
-    result_table_text,
-)
+from facepipe.results.aggregate import ConditionSummary, aggregate
 from facepipe.results.query import ask_table
+from facepipe.results.runs import open_store, read_metrics, read_run_table, read_scores
+from facepipe.results.table import result_table_text
 
 Image8 = NDArray[np.uint8]
 

@@ -17,7 +17,7 @@ from facepipe.core.paths import UserPath, absolute
 from facepipe.datasets.catalog import SAMPLE_NAME
 from facepipe.geometry.voxelisation import VOXELISERS
 from facepipe.imaging.degrade import DEGRADATIONS
-from facepipe.models.vrn.backends import Backend
+from facepipe.models.vrn.backends import BackendChoice, check_backend
 
 IDENTITY_FIELDS = (
     "dataset",
@@ -84,8 +84,10 @@ class BenchConfig(BaseModel):
         description="Coordinates of their meshes: pixels of the photo (image), of the 128-px reference "
         "(crop), those of facepipe's mesh files (file), or whichever fits the faces.",
     )
-    backend: Backend = Field(
-        "torch", description="What runs regressors; torch-bf16 and, on the CPU, openvino are faster."
+    backend: BackendChoice = Field(
+        "torch",
+        description="What runs regressors: torch-bf16 and, on the CPU, openvino are faster; "
+        "auto takes the fastest.",
     )
     limit: int | None = Field(None, ge=1, description="Take only the first samples.")
     subsets: tuple[str, ...] = Field((), description="Take only these subsets of the data set.")
@@ -118,6 +120,12 @@ class BenchConfig(BaseModel):
     worker_memory_gb: float | None = Field(
         None, gt=0, le=1e6, description="Memory of a local worker, GB; default: its share of the machine."
     )
+
+    @field_validator("backend")
+    @classmethod
+    def _fastest(cls, value: BackendChoice) -> BackendChoice:
+        """Which backend 'auto' is: a run is the same for who names it."""
+        return check_backend(value) if value == "auto" else value
 
     @field_validator(
         "degradations", "low_px", "methods", "regressors", "metrics", "results", "subsets", mode="before"

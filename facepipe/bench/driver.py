@@ -6,6 +6,9 @@ Prefect's tasks drive the same run, and a run that was killed goes on where it w
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from itertools import chain
+
 from facepipe.bench.merge import accept, create_arrays, finish
 from facepipe.bench.run_folder import describe, is_accepted, is_complete, load_spec, prepare
 from facepipe.bench.run_store import RunStore
@@ -38,9 +41,15 @@ __all__ = [
 ]
 
 
-def units_to_do(spec: RunSpec, store: RunStore, stage: str, shards: range) -> list[BenchUnit]:
-    """The units of a stage that are not done yet; a complete run has none."""
-    return [] if is_complete(store) else store.missing(spec.units(stage, shards))
+def units_to_do(spec: RunSpec, store: RunStore, stage: str, shards: range) -> Iterator[BenchUnit]:
+    """The units of a stage that are not done yet, one after the other; a complete run has none.
+
+    Scoring goes shard by shard, all conditions of one: a worker knows the truth of the last shard.
+    """
+    if is_complete(store):
+        return iter(())
+    groups = [range(shard, shard + 1) for shard in shards] if stage == STAGES[-1] else [shards]
+    return store.missing(chain.from_iterable(spec.units(stage, group) for group in groups))
 
 
 def samples_to_do(store: RunStore, stage: str, shards: range) -> int:
@@ -70,7 +79,7 @@ def verify(store: RunStore, address: str, on_progress: OnProgress | None = None)
     spec = load_spec(store)
     if spec.n_samples:
         create_arrays(spec)
-    units = [Unit(VERIFY, Condition(), shard) for shard in spec.candidate_shards]
+    units = (Unit(VERIFY, Condition(), shard) for shard in spec.candidate_shards)
     with connect(address) as client:
         return Engine(client, VerifyJob(spec, BENCH_STAGES)).run(units, on_progress)
 
@@ -109,7 +118,8 @@ def _run_units(
     spec: RunSpec, store: RunStore, stage: str, shards: range, address: str, on_progress: OnProgress | None
 ) -> StageResult:
     units = units_to_do(spec, store, stage, shards)
-    if not units:
+    first = next(units, None)
+    if first is None:
         return StageResult()
     with connect(address) as client:
         engine = Engine(
@@ -117,7 +127,7 @@ def _run_units(
         )
         if stage in engine.job.gpu_stages:  # earlier, workers with a GPU may not have joined yet
             _check_placement(store, engine.placement())
-        result = engine.run(units, on_progress)
+        result = engine.run(chain([first], units), on_progress)
     run = store.read_run()
     peaks = run.setdefault("peak_mb", {})
     peaks[stage] = round(max(result.peak_mb, peaks.get(stage, 0.0)))
@@ -164,6 +174,6 @@ def progress_of(store: RunStore) -> list[tuple[str, int, int]]:
     found = []
     for stage in STAGES:
         shards = spec.candidate_shards if stage == "ingest" else range(spec.n_shards)
-        total = len(spec.units(stage, shards))
-        found.append((stage, total - len(units_to_do(spec, store, stage, shards)), total))
+        total = spec.n_units(stage, shards)
+        found.append((stage, total - sum(1 for _ in units_to_do(spec, store, stage, shards)), total))
     return found

@@ -15,6 +15,7 @@ from facepipe.bench.spec import STAGES, RunSpec
 from facepipe.core.errors import SampleError, UsageError
 from facepipe.datasets.dataset import SampleRef
 from facepipe.imaging.crop import Crop
+from facepipe.metrics.geometry import Occupancy, TrueFace
 from facepipe.models.superres.methods import get_method
 from facepipe.models.vrn.regressors import get_regressor
 
@@ -39,7 +40,7 @@ def estimate(config: BenchConfig) -> str:
     kept = spec.bytes_per_sample() * spec.n_samples / 1e9
     at_once = spec.bytes_per_sample() * spec.shard_size * max(len(group) for group in groups) / 1e9
     rows = spec.n_samples * len(spec.score_conditions())
-    units = sum(len(spec.units(stage, range(spec.n_shards))) for stage in STAGES)
+    units = sum(spec.n_units(stage, range(spec.n_shards)) for stage in STAGES)
     cores = f"{workers} idle core{'s' if workers > 1 else ''}"
     where = f"{cores} {'of' if config.cluster == 'local' else 'like those of'} this machine"
     lines = [
@@ -123,14 +124,16 @@ def _take_through(spec: RunSpec, ref: SampleRef, clock: _Clock) -> None:
             with clock.counting("regress"):
                 volume = stages.external_volume(spec.results[name], ref.sample_id, crop, truth, topology)
             with clock.counting("score"):
-                stages.score_volume(volume, volume, geometry, truth, topology, filled.get(geometry))
+                true = TrueFace.of(truth, topology, filled.get(geometry), geometry)
+                stages.score_volume(volume, Occupancy.of(volume, geometry), true)
             continue
         network = get_regressor(name).build(backend=spec.backend)
         of_reference = network(reference[None])[0]
         with clock.counting("regress", times=count):
             volume = network(restored[None])[0]
         with clock.counting("score", times=count):
-            stages.score_volume(volume, of_reference, geometry, truth, topology, filled.get(geometry))
+            true = TrueFace.of(truth, topology, filled.get(geometry), geometry)
+            stages.score_volume(volume, Occupancy.of(of_reference, geometry), true)
 
 
 def _duration(seconds: float) -> str:

@@ -9,7 +9,7 @@ from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from functools import lru_cache
 from importlib.metadata import version as installed_version
-from typing import Any
+from typing import Any, cast
 
 import pyarrow as pa
 
@@ -33,7 +33,7 @@ from facepipe.datasets.crops import crop_for
 from facepipe.datasets.dataset import SampleRef
 from facepipe.metrics import alignment
 from facepipe.models.superres.methods import resolve_methods
-from facepipe.models.vrn.backends import PACKAGES, check_backend
+from facepipe.models.vrn.backends import PACKAGES, Backend, check_backend
 from facepipe.models.vrn.regressors import get_regressor, resolve_regressors
 
 logger = logging.getLogger("facepipe")
@@ -277,7 +277,7 @@ def _spec(config: BenchConfig, methods: tuple[str, ...], regressors: tuple[str, 
         methods=methods,
         regressors={name: get_regressor(name).geometry for name in regressors},
         metrics=config.metrics,
-        backend=config.backend,
+        backend=cast("Backend", config.backend),  # which one auto is, the configuration has found out
         keep=config.keep,
         shard_size=config.shard_size,
         n_candidates=0,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -262,9 +262,13 @@ class RunSpec:
             "score": self.score_conditions,
         }[stage]()
 
-    def units(self, stage: str, shards: range) -> list[BenchUnit]:
+    def n_units(self, stage: str, shards: range) -> int:
+        """How many units a stage has for some shards."""
+        return len(self.conditions(stage)) * len(shards)
+
+    def units(self, stage: str, shards: range) -> Iterator[BenchUnit]:
         """The units of a stage for some shards: conditions outside, shards inside."""
-        return [Unit(stage, condition, shard) for condition in self.conditions(stage) for shard in shards]
+        return (Unit(stage, condition, shard) for condition in self.conditions(stage) for shard in shards)
 
     def geometries(self) -> list[VolumeGeometry]:
         """The different geometries among the regressors."""

@@ -15,12 +15,12 @@ from facepipe.bench import stages
 from facepipe.bench.plugin_use import add_metric_columns, check_plugins, metric_columns, plugin_scorer
 from facepipe.bench.rescore import earlier_scores
 from facepipe.bench.run_store import ARRAY_RESULT, INGEST_RESULT, SCORE_RESULT, RunStore
+from facepipe.bench.shard_truth import read_truth, shard_truth
 from facepipe.bench.spec import STAGES, BenchUnit, Condition, RunSpec, made_by, truth_volume_name
 from facepipe.bench.unit_results import before_regress, before_score, seconds_of, upstream
 from facepipe.core.conventions import NETWORK_PX, VolumeGeometry
 from facepipe.core.errors import MISSING_FILE, FacepipeError, RunConflictError, SampleError
 from facepipe.core.tables import read_table
-from facepipe.core.truth import Truth
 from facepipe.datasets.dataset import SampleRef
 from facepipe.imaging.crop import Crop
 from facepipe.models.device import usable_device
@@ -189,10 +189,8 @@ def _score(spec: RunSpec, unit: BenchUnit, skip: Reasons, device: str) -> Made: 
     condition = unit.condition
     reasons = {**before_score(spec, store, condition, unit.shard), **skip}
     seconds = seconds_of(spec, store, condition, unit.shard)
-    geometry = spec.regressors.get(condition.regressor)
-    references = store.read("reference", start, stop)
     restored = store.read(condition.restored, start, stop)
-    topology = spec.dataset.topology()
+    known = shard_truth(spec, store, condition.reference(), (start, stop))
     plugin_scores = plugin_scorer(spec, store, condition)
     earlier = earlier_scores(store, condition)
     rows = []
@@ -206,21 +204,10 @@ def _score(spec: RunSpec, unit: BenchUnit, skip: Reasons, device: str) -> Made: 
                 scores.update(earlier[sample["sample_id"]])
                 scores.update(plugin_scores(index, sample["truth"], scores))
                 return
-            scores.update(stages.score_images(references[row], restored[row], condition.is_reference))
-            if geometry is not None:
-                dense = sample["truth"] == "dense" and topology is not None
-                name = truth_volume_name(geometry)
-                one = lambda array: store.read(array, index, index + 1)[0]  # noqa: E731
-                scores.update(
-                    stages.score_volume(
-                        one(condition.volume),
-                        one(condition.reference().volume),
-                        geometry,
-                        _truth(spec, store, sample["truth"], index),
-                        topology,
-                        one(name) if dense else None,
-                    )
-                )
+            scores.update(stages.score_images(known.images[row], restored[row], condition.is_reference))
+            if spec.regressors:
+                volume = store.read(condition.volume, index, index + 1)[0]
+                scores.update(stages.score_volume(volume, *known.face(row, sample["truth"])))
             scores.update(plugin_scores(index, sample["truth"], scores))
 
         if index not in reasons:
@@ -262,21 +249,9 @@ def _result(spec: RunSpec, store: RunStore, name: str, index: int) -> NDArray[np
     """What another program made of a sample, as a volume."""
     sample = read_table(store.samples_path).slice(index, 1).to_pylist()[0]
     crop = Crop(sample["crop_x0"], sample["crop_y0"], sample["crop_size"])
-    truth = _truth(spec, store, sample["truth"], index)
+    truth = read_truth(store, sample["truth"], index)
     topology = spec.dataset.topology()
     return stages.external_volume(spec.results[name], sample["sample_id"], crop, truth, topology)
-
-
-def _truth(spec: RunSpec, store: RunStore, kind: str, index: int) -> Truth:
-    if kind == "none":
-        return Truth()
-    landmarks = store.read("truth/landmarks", index, index + 1)[0]
-    has_landmarks = bool(np.isfinite(landmarks[:, :2]).any())
-    flat = bool(np.isnan(landmarks[:, 2]).all())
-    vertices = None
-    if kind == "dense" and spec.regressors:
-        vertices = store.read("truth/vertices", index, index + 1)[0]
-    return Truth(kind, vertices, (landmarks[:, :2] if flat else landmarks) if has_landmarks else None)  # type: ignore[arg-type]
 
 
 def _refs(path: Path, start: int, stop: int) -> Iterable[tuple[int, SampleRef]]:

@@ -15,12 +15,17 @@ from facepipe.core.errors import SampleError
 from facepipe.core.truth import Topology, Truth
 from facepipe.datasets.crops import crop_for
 from facepipe.datasets.dataset import Sample, SampleRef
-from facepipe.geometry.volume import front_depth
 from facepipe.geometry.voxelisation import get_voxeliser
 from facepipe.imaging.crop import Crop
 from facepipe.imaging.degrade import degrade, make_reference
 from facepipe.metrics.faces import eye_distance_px
-from facepipe.metrics.geometry import front_surface_errors, score_geometry, volume_iou
+from facepipe.metrics.geometry import (
+    Occupancy,
+    TrueFace,
+    front_surface_errors,
+    occupancy_iou,
+    score_geometry,
+)
 from facepipe.metrics.image import psnr_db, ssim
 
 Image8 = NDArray[np.uint8]
@@ -144,32 +149,23 @@ def score_images(reference: Image8, restored: Image8, is_reference: bool) -> dic
 
 
 def score_volume(
-    volume: NDArray[np.uint8],
-    reference_volume: NDArray[np.uint8],
-    geometry: VolumeGeometry,
-    truth: Truth,
-    topology: Topology | None,
-    truth_volume: NDArray[np.uint8] | None,
+    volume: NDArray[np.uint8], reference: Occupancy, true: TrueFace
 ) -> Mapping[str, float | None]:
     """Score a volume (D, H, W) against the truth and against the volume of the reference image.
 
     Args:
         volume: what the regressor made of the restored image.
-        reference_volume: what it made of the reference image.
-        geometry: of both.
-        truth: in reference coordinates.
-        topology: of the dense truth, if any.
-        truth_volume: the filled truth in the same geometry, if any.
+        reference: of what it made of the reference image.
+        true: what is known about the face, for this regressor's geometry.
 
     Returns:
         The columns of volumes. An empty volume of the reference is nothing to compare with: those that need
         it are None then.
     """
-    reference_depth = front_depth(reference_volume, geometry)
-    rmse_px, _ = front_surface_errors(front_depth(volume, geometry), reference_depth)
-    found = np.isfinite(reference_depth).any()
+    found = Occupancy.of(volume, true.geometry)
+    rmse_px, _ = front_surface_errors(found.depth, reference.depth)
     return {
-        **score_geometry(volume, geometry, truth, topology, truth_volume),
-        "ref_iou": volume_iou(volume, reference_volume) if found else None,
+        **score_geometry(volume, found, true),
+        "ref_iou": None if reference.is_empty else occupancy_iou(found, reference),
         "ref_depth_rmse_px": rmse_px,
     }

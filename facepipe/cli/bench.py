@@ -45,7 +45,7 @@ def run_bench(config: BenchConfig) -> None:
 
 def _conclude(path: Path, counts: dict[str, int]) -> None:
     from facepipe.report.page import write_report
-    from facepipe.results import result_table_text
+    from facepipe.results.table import result_table_text
 
     click.echo(result_table_text(path))
     page = write_report(path)

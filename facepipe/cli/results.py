@@ -76,7 +76,7 @@ def query(run: Path, sql: str, as_csv: bool, as_json: bool) -> None:
 
     Example: facepipe query runs/demo "select method, avg(ref_iou) from scores group by method"
     """
-    from facepipe.results import ask
+    from facepipe.results.query import ask
 
     if as_csv and as_json:
         raise click.UsageError("--csv and --json exclude each other: choose one")

@@ -8,19 +8,33 @@ from numpy.typing import NDArray
 
 from facepipe.core.conventions import INSIDE_LEVEL
 
-# A byte is inside from 128 on, which is when its highest bit is set: eight voxels are counted at once.
+# A byte is inside from 128 on, which is when its highest bit is set. Multiplied so, the highest bits of the
+# eight bytes of a word meet in its uppermost byte.
 _HIGHEST_BITS = np.uint64(0x8080808080808080)
+_GATHER = np.uint64(0x0002040810204081)
+_UPPERMOST = np.uint64(56)
 
 
-def count_inside(a: NDArray[np.uint8], b: NDArray[np.uint8]) -> tuple[int, int]:
-    """How many voxels are inside both of two uint8 volumes of one shape, and how many inside either."""
-    flat_a, flat_b = np.ascontiguousarray(a).ravel(), np.ascontiguousarray(b).ravel()
-    whole = flat_a.size // 8 * 8
-    words_a, words_b = flat_a[:whole].view(np.uint64), flat_b[:whole].view(np.uint64)
-    both = np.bitwise_count(words_a & words_b & _HIGHEST_BITS).sum(dtype=np.int64)
-    either = np.bitwise_count((words_a | words_b) & _HIGHEST_BITS).sum(dtype=np.int64)
-    rest_a, rest_b = flat_a[whole:] >= INSIDE_LEVEL, flat_b[whole:] >= INSIDE_LEVEL
-    return int(both + np.count_nonzero(rest_a & rest_b)), int(either + np.count_nonzero(rest_a | rest_b))
+def pack_inside(volume: NDArray[np.uint8]) -> NDArray[np.uint64]:
+    """One bit for each voxel of a uint8 volume, set where it is inside, in whole words: the rest is 0."""
+    flat = np.ascontiguousarray(volume).ravel()
+    words = -(-flat.size // 64)
+    if flat.size % 64:
+        flat = np.concatenate([flat, np.zeros(words * 64 - flat.size, np.uint8)])
+    return _packed(flat.view(np.uint64)).view(np.uint64)
+
+
+@numba.njit(cache=True, nogil=True)
+def _packed(words: NDArray[np.uint64]) -> NDArray[np.uint8]:
+    packed = np.empty(words.size, np.uint8)
+    for i in range(words.size):
+        packed[i] = ((words[i] & _HIGHEST_BITS) * _GATHER) >> _UPPERMOST
+    return packed
+
+
+def count_inside(a: NDArray[np.uint64], b: NDArray[np.uint64]) -> tuple[int, int]:
+    """How many voxels are inside both of two packed volumes of one shape, and how many inside either."""
+    return int(np.bitwise_count(a & b).sum()), int(np.bitwise_count(a | b).sum())
 
 
 @numba.njit(cache=True, nogil=True)
@@ -53,3 +67,22 @@ def normal_sums(vertices: NDArray[np.float64], triangles: NDArray[np.integer]) -
             sums[corner, 1] += cz * bx - cx * bz
             sums[corner, 2] += cx * by - cy * bx
     return sums
+
+
+@numba.njit(cache=True, nogil=True)
+def occupied_axes(
+    volume: NDArray[np.uint8], level: int
+) -> tuple[NDArray[np.uint8], NDArray[np.uint8], NDArray[np.uint8]]:
+    """Which slices, rows and columns of (D, H, W) hold a voxel above a whole level: 1 where one does."""
+    depth, height, width = volume.shape
+    slices, rows, columns = np.zeros(depth, np.uint8), np.zeros(height, np.uint8), np.zeros(width, np.uint8)
+    for k in range(depth):
+        for y in range(height):
+            row = np.uint8(0)
+            for x in range(width):
+                above = np.uint8(volume[k, y, x] > level)
+                columns[x] |= above
+                row |= above
+            rows[y] |= row
+            slices[k] |= row
+    return slices, rows, columns

@@ -20,7 +20,8 @@ from skimage.measure import marching_cubes
 
 from facepipe.core.conventions import INSIDE_LEVEL, VolumeGeometry
 from facepipe.core.errors import SampleError
-from facepipe.geometry.kernels import foremost_inside, normal_sums
+from facepipe.geometry.isosurface import isosurface
+from facepipe.geometry.kernels import foremost_inside, normal_sums, occupied_axes
 
 SURFACE_LEVEL = 127.5
 """Occupancy of the surface. Not an integer: levels that voxels attain exactly leave holes."""
@@ -49,8 +50,7 @@ class SurfaceMesh:
 
 def occupied_box(volume: NDArray[np.uint8], level: float = SURFACE_LEVEL) -> Box | None:
     """The smallest box (z, y, x slices) that holds every voxel above a level; None if there is none."""
-    inside = volume > level
-    found = [np.flatnonzero(inside.any(axis=others)) for others in ((1, 2), (0, 2), (0, 1))]
+    found = [np.flatnonzero(axis) for axis in occupied_axes(volume, math.floor(level))]
     if not len(found[0]):
         return None
     z, y, x = (slice(int(axis[0]), int(axis[-1]) + 1) for axis in found)
@@ -144,16 +144,18 @@ def surface(
     sigma = smoothing_px / voxel_px
     values, origin = _padded(volume, box, 1 + np.ceil(4 * sigma).astype(int))
     if smoothing_px > 0:
-        values = ndimage.gaussian_filter(values, sigma, mode="constant")
-        if values.max() <= level:
+        soft = ndimage.gaussian_filter(values.astype(np.float32), sigma, mode="constant")
+        if soft.max() <= level:
             raise SampleError("empty-volume", f"smoothing by {smoothing_px:g} px leaves nothing")
-    vertices, triangles, _, _ = marching_cubes(values, level)
+        vertices, clockwise, _, _ = marching_cubes(soft, level)
+        triangles = clockwise[:, ::-1]
+    else:
+        vertices, triangles = isosurface(values, level)
     at_centres = vertices + origin + 0.5
     at_centres[:, 0] -= geometry.z_zero
     points = np.ascontiguousarray((at_centres * voxel_px)[:, ::-1], np.float32)
-    # scikit-image orients its triangles clockwise seen from outside; the axes' reversal to (x, y, z) and
-    # the flip of y are two mirrorings, which leave that as it is.
-    faces = np.ascontiguousarray(triangles[:, ::-1], np.int32)
+    # The axes' reversal to (x, y, z) and the flip of y are two mirrorings, which leave orientation as it is.
+    faces = np.ascontiguousarray(triangles, np.int32)
     return SurfaceMesh(points, faces, vertex_normals(points, faces))
 
 
@@ -188,13 +190,13 @@ def display_surface(volume: NDArray[np.uint8], geometry: VolumeGeometry) -> Surf
 
 def _padded(
     volume: NDArray[np.uint8], box: Box, margin: NDArray[np.integer]
-) -> tuple[NDArray[np.float32], NDArray[np.float64]]:
+) -> tuple[NDArray[np.uint8], NDArray[np.float64]]:
     """Cut a box with a margin out of a volume, zeros beyond its border, and tell where it begins."""
     low = np.array([axis.start for axis in box]) - margin
     high = np.array([axis.stop for axis in box]) + margin
     inside = tuple(slice(max(a, 0), min(b, n)) for a, b, n in zip(low, high, volume.shape, strict=True))
     missing = [(s.start - a, b - s.stop) for s, a, b in zip(inside, low, high, strict=True)]
-    return np.pad(volume[inside].astype(np.float32), missing), low.astype(np.float64)
+    return np.pad(volume[inside], missing), low.astype(np.float64)
 
 
 def _check_shape(volume: NDArray[np.uint8], geometry: VolumeGeometry) -> None:

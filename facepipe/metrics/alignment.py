@@ -9,8 +9,8 @@ from typing import Any
 import numba
 import numpy as np
 from numpy.typing import NDArray
-from scipy.spatial.transform import Rotation
 
+from facepipe.metrics.nearest import closest_one, walk_one
 from facepipe.metrics.surface import Surface
 
 LEVELS = (500, 2000)
@@ -27,6 +27,12 @@ OUTLIER_MEDIANS = 3.0
 
 FIRST_DAMPING = 1e-3
 """Of the first step of a level (Levenberg and Marquardt), relative to the system's diagonal."""
+
+LEAST_PIVOT = 1e-14
+"""Of the system's diagonal, that a pivot must be to say anything."""
+
+SMALLEST_ANGLE = 1e-8
+"""Radians below which sines are their angles."""
 
 
 def described() -> dict[str, Any]:
@@ -80,32 +86,120 @@ def _refine(points: NDArray[np.float64], surface: Surface, motion: Rigid) -> Rig
     near = surface.nearest_vertices(moved)
     gaps = surface.closest_around(moved, near).points - moved
     limit = OUTLIER_MEDIANS * float(np.median(np.linalg.norm(gaps, axis=1)))
-    centre = moved.mean(axis=0)
+    start, around = surface.around
+    rotation, shift = _descend(moved, near, gaps, limit, start, around, surface.vertices, surface.triangles)
+    return Rigid(rotation @ motion.rotation, rotation @ motion.shift + shift)
+
+
+@numba.njit(cache=True, nogil=True)
+def _descend(
+    moved: NDArray[np.float64],
+    near: NDArray[np.int32],
+    gaps: NDArray[np.float64],
+    limit: float,
+    start: NDArray[np.int32],
+    around: NDArray[np.int32],
+    vertices: NDArray[np.float64],
+    triangles: NDArray[np.int32],
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Take damped steps until one moves no point far; the rotation and shift of all of them."""
+    rotation, shift = np.eye(3), np.zeros(3)
+    centre = _mean(moved)
     matrix, vector, cost = _system(moved, gaps, centre, limit)
     damping = FIRST_DAMPING
     for _ in range(MAX_STEPS):
-        step = _solve(matrix + damping * np.diag(np.diag(matrix)), vector, centre)
-        tried = step.apply(moved)
-        largest_px = np.abs(tried - moved).max()
-        near = surface.walk(tried, near)
-        gaps = surface.closest_around(tried, near).points - tried
-        tried_centre = tried.mean(axis=0)
-        system = _system(tried, gaps, tried_centre, limit)
-        if system[2] < cost:
-            motion = Rigid(step.rotation @ motion.rotation, step.rotation @ motion.shift + step.shift)
-            moved, centre, (matrix, vector, cost) = tried, tried_centre, system
+        solution = _solve(matrix, vector, damping)
+        turn = _rotation(solution[:3])
+        move = centre + solution[3:] - _turned(turn, centre)
+        tried, gaps = np.empty_like(moved), np.empty_like(moved)
+        largest_px = 0.0
+        for i in range(len(moved)):
+            for d in range(3):
+                tried[i, d] = (
+                    turn[d, 0] * moved[i, 0] + turn[d, 1] * moved[i, 1] + turn[d, 2] * moved[i, 2] + move[d]
+                )
+                largest_px = max(largest_px, abs(tried[i, d] - moved[i, d]))
+            x, y, z = tried[i, 0], tried[i, 1], tried[i, 2]
+            near[i] = walk_one(x, y, z, near[i], start, around, vertices, triangles)
+            _, _, _, _, px, py, pz = closest_one(x, y, z, near[i], start, around, vertices, triangles)
+            gaps[i, 0], gaps[i, 1], gaps[i, 2] = px - x, py - y, pz - z
+        tried_centre = _mean(tried)
+        tried_matrix, tried_vector, tried_cost = _system(tried, gaps, tried_centre, limit)
+        if tried_cost < cost:
+            rotation, shift = turn @ rotation, _turned(turn, shift) + move
+            moved, centre = tried, tried_centre
+            matrix, vector, cost = tried_matrix, tried_vector, tried_cost
             damping /= 10
         else:
             damping *= 10
         if largest_px < CONVERGED_PX:
             break
-    return motion
+    return rotation, shift
 
 
-def _solve(matrix: NDArray[np.float64], vector: NDArray[np.float64], centre: NDArray[np.float64]) -> Rigid:
-    solution = np.linalg.lstsq(matrix, vector, rcond=None)[0]
-    rotation = Rotation.from_rotvec(solution[:3]).as_matrix()
-    return Rigid(rotation, centre + solution[3:] - rotation @ centre)
+@numba.njit(cache=True, nogil=True)
+def _mean(points: NDArray[np.float64]) -> NDArray[np.float64]:
+    total = np.zeros(3)
+    for i in range(len(points)):
+        for d in range(3):
+            total[d] += points[i, d]
+    return total / len(points)
+
+
+@numba.njit(cache=True, nogil=True)
+def _turned(turn: NDArray[np.float64], point: NDArray[np.float64]) -> NDArray[np.float64]:
+    result = np.zeros(3)
+    for i in range(3):
+        for j in range(3):
+            result[i] += turn[i, j] * point[j]
+    return result
+
+
+@numba.njit(cache=True, nogil=True)
+def _rotation(vector: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The matrix that turns about a vector by its length in radians (Rodrigues' formula)."""
+    x, y, z = vector
+    angle = math.sqrt(x * x + y * y + z * z)
+    if angle < SMALLEST_ANGLE:
+        first, second = 1.0, 0.5
+    else:
+        first, second = math.sin(angle) / angle, 2 * (math.sin(angle / 2) / angle) ** 2
+    cross = np.array([[0.0, -z, y], [z, 0.0, -x], [-y, x, 0.0]])
+    return np.eye(3) + first * cross + second * (cross @ cross)
+
+
+@numba.njit(cache=True, nogil=True)
+def _solve(matrix: NDArray[np.float64], vector: NDArray[np.float64], damping: float) -> NDArray[np.float64]:
+    """Solve a positive semidefinite system, its diagonal enlarged by a share of it, by Cholesky's method.
+
+    What the system says nothing about, such as the turning of a sphere, stays 0.
+    """
+    n = len(vector)
+    lower = np.zeros((n, n))
+    found = np.zeros(n)
+    for j in range(n):
+        pivot = matrix[j, j] * (1 + damping)
+        for k in range(j):
+            pivot -= lower[j, k] ** 2
+        if pivot <= LEAST_PIVOT * matrix[j, j]:
+            continue
+        lower[j, j] = math.sqrt(pivot)
+        for i in range(j + 1, n):
+            value = matrix[i, j]
+            for k in range(j):
+                value -= lower[i, k] * lower[j, k]
+            lower[i, j] = value / lower[j, j]
+        found[j] = vector[j]
+        for k in range(j):
+            found[j] -= lower[j, k] * found[k]
+        found[j] /= lower[j, j]
+    for j in range(n - 1, -1, -1):
+        if lower[j, j] == 0:
+            continue
+        for i in range(j + 1, n):
+            found[j] -= lower[i, j] * found[i]
+        found[j] /= lower[j, j]
+    return found
 
 
 @numba.njit(cache=True, nogil=True)

@@ -8,12 +8,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import cached_property
 
-import numba
 import numpy as np
 from numpy.typing import NDArray
-from scipy.spatial import cKDTree
 
-from facepipe.geometry.volume import vertex_normals
+from facepipe.geometry.volume import SurfaceMesh, vertex_normals
+from facepipe.metrics.nearest import VertexGrid, closest, cumulated_areas, triangles_around, walk
 
 
 @dataclass(frozen=True, eq=False)
@@ -22,12 +21,12 @@ class SurfacePoints:
 
     Attributes:
         points: float64 (N, 3).
-        triangles: int64 (N,), on which triangle each lies.
+        triangles: int32 (N,), on which triangle each lies.
         weights: float64 (N, 3), its barycentric weights there.
     """
 
     points: NDArray[np.float64]
-    triangles: NDArray[np.int64]
+    triangles: NDArray[np.int32]
     weights: NDArray[np.float64]
 
     def keep(self, which: NDArray[np.bool_]) -> SurfacePoints:
@@ -48,7 +47,16 @@ class Surface:
         used[triangles] = True
         renumbered = np.cumsum(used) - 1
         self.vertices = np.ascontiguousarray(vertices[used], np.float64)
-        self.triangles = np.ascontiguousarray(renumbered[triangles], np.int64)
+        self.triangles = np.ascontiguousarray(renumbered[triangles], np.int32)
+
+    @classmethod
+    def of(cls, mesh: SurfaceMesh) -> Surface:
+        """An isosurface, all of whose vertices are in use, with the normals that it has."""
+        made = cls.__new__(cls)
+        made.vertices = np.ascontiguousarray(mesh.vertices, np.float64)
+        made.triangles = np.ascontiguousarray(mesh.triangles, np.int32)
+        made.normals = mesh.normals.astype(np.float64)
+        return made
 
     @cached_property
     def normals(self) -> NDArray[np.float64]:
@@ -63,32 +71,36 @@ class Surface:
         """
         return self.closest_around(points, self.nearest_vertices(points))
 
-    def nearest_vertices(self, points: NDArray[np.floating]) -> NDArray[np.int64]:
-        """The index of the vertex nearest to each of (N, 3) points."""
-        return np.asarray(self._tree.query(points)[1], np.int64)
+    def nearest_vertices(self, points: NDArray[np.floating]) -> NDArray[np.int32]:
+        """The index of the vertex nearest to each of (N, 3) points.
 
-    def walk(self, points: NDArray[np.float64], vertices: NDArray[np.int64]) -> NDArray[np.int64]:
+        Raises:
+            ValueError: a coordinate is not finite.
+        """
+        if not np.isfinite(points).all():
+            raise ValueError("points to look for on a surface must be finite")
+        return self._grid.nearest(np.ascontiguousarray(points, np.float64))
+
+    def walk(self, points: NDArray[np.float64], vertices: NDArray[np.int32]) -> NDArray[np.int32]:
         """Go from a vertex (N,) for each of (N, 3) points along edges to nearer ones, as long as there are.
 
-        For points that moved a little since `vertices` were their nearest ones: twenty times as fast as
-        asking again, and nearly always the same answer.
+        For points that moved a little since `vertices` were their nearest ones: faster than asking again,
+        and nearly always the same answer.
         """
-        return np.asarray(_walk(points, vertices, *self._around, self.vertices, self.triangles))
+        return np.asarray(walk(points, vertices, *self.around, self.vertices, self.triangles))
 
-    def closest_around(self, points: NDArray[np.floating], vertices: NDArray[np.int64]) -> SurfacePoints:
+    def closest_around(self, points: NDArray[np.floating], vertices: NDArray[np.int32]) -> SurfacePoints:
         """For each of (N, 3) points the nearest one on the triangles around a vertex (N,)."""
         targets = np.ascontiguousarray(points, np.float64)
-        start, around = self._around
-        return SurfacePoints(*_closest(targets, vertices, start, around, self.vertices, self.triangles))
+        return SurfacePoints(*closest(targets, vertices, *self.around, self.vertices, self.triangles))
 
     def sample(self, count: int, seed: int) -> SurfacePoints:
         """Points spread over the surface, uniformly by area."""
         rng = np.random.default_rng(seed)
-        edges = self.vertices[self.triangles[:, 1:]] - self.vertices[self.triangles[:, :1]]
-        ends = np.cumsum(np.linalg.norm(np.cross(edges[:, 0], edges[:, 1]), axis=1))
+        ends = cumulated_areas(self.vertices, self.triangles)
         # Stratified along the cumulated area: more even than independent draws.
         at = (np.arange(count) + rng.random(count)) / count * ends[-1]
-        chosen = np.minimum(np.searchsorted(ends, at, side="right"), len(ends) - 1)
+        chosen = np.minimum(np.searchsorted(ends, at, side="right"), len(ends) - 1).astype(np.int32)
         # The square root makes the density uniform (Osada et al. 2002).
         root, share = np.sqrt(rng.random(count)), rng.random(count)
         weights = np.stack([1 - root, root * (1 - share), root * share], axis=1)
@@ -100,128 +112,15 @@ class Surface:
         length = np.linalg.norm(normals, axis=1, keepdims=True)
         return np.asarray(normals / np.where(length > 0, length, 1.0))
 
-    def _at(self, chosen: NDArray[np.int64], weights: NDArray[np.float64]) -> NDArray[np.float64]:
+    def _at(self, chosen: NDArray[np.int32], weights: NDArray[np.float64]) -> NDArray[np.float64]:
         corners = self.vertices[self.triangles[chosen]]
         return np.asarray(np.einsum("nk,nkd->nd", weights, corners))
 
     @cached_property
-    def _tree(self) -> cKDTree:
-        return cKDTree(self.vertices, balanced_tree=False, compact_nodes=False)
+    def _grid(self) -> VertexGrid:
+        return VertexGrid.of(self.vertices)
 
     @cached_property
-    def _around(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """For each vertex the triangles around it, as start offsets and one list."""
-        start = np.zeros(len(self.vertices) + 1, np.int64)
-        np.cumsum(np.bincount(self.triangles.ravel(), minlength=len(self.vertices)), out=start[1:])
-        return start, _triangles_around(self.triangles, start[:-1].copy())
-
-
-@numba.njit(cache=True, nogil=True)
-def _triangles_around(triangles: NDArray[np.int64], cursor: NDArray[np.int64]) -> NDArray[np.int64]:
-    around = np.empty(triangles.size, np.int64)
-    for t in range(len(triangles)):
-        for k in range(3):
-            vertex = triangles[t, k]
-            around[cursor[vertex]] = t
-            cursor[vertex] += 1
-    return around
-
-
-@numba.njit(cache=True, nogil=True)
-def _walk(
-    points: NDArray[np.float64],
-    begin: NDArray[np.int64],
-    start: NDArray[np.int64],
-    around: NDArray[np.int64],
-    vertices: NDArray[np.float64],
-    triangles: NDArray[np.int64],
-) -> NDArray[np.int64]:
-    found = np.empty(len(points), np.int64)
-    for i in range(len(points)):
-        x, y, z = points[i, 0], points[i, 1], points[i, 2]
-        here, arrived = begin[i], -1
-        best = (vertices[here, 0] - x) ** 2 + (vertices[here, 1] - y) ** 2 + (vertices[here, 2] - z) ** 2
-        while arrived != here:
-            arrived = here
-            for at in range(start[arrived], start[arrived + 1]):
-                for k in range(3):
-                    v = triangles[around[at], k]
-                    distance = (
-                        (vertices[v, 0] - x) ** 2 + (vertices[v, 1] - y) ** 2 + (vertices[v, 2] - z) ** 2
-                    )
-                    if distance < best:
-                        here, best = v, distance
-        found[i] = here
-    return found
-
-
-@numba.njit(cache=True, nogil=True)
-def _closest(
-    points: NDArray[np.float64],
-    nearest: NDArray[np.int64],
-    start: NDArray[np.int64],
-    around: NDArray[np.int64],
-    vertices: NDArray[np.float64],
-    triangles: NDArray[np.int64],
-) -> tuple[NDArray[np.float64], NDArray[np.int64], NDArray[np.float64]]:
-    count = len(points)
-    found = np.empty((count, 3))
-    which = np.empty(count, np.int64)
-    weights = np.empty((count, 3))
-    for i in range(count):
-        best = np.inf
-        for at in range(start[nearest[i]], start[nearest[i] + 1]):
-            t = around[at]
-            a, b, c = triangles[t, 0], triangles[t, 1], triangles[t, 2]
-            u, v, w = _weights_of_closest(points[i], vertices[a], vertices[b], vertices[c])
-            distance = 0.0
-            for d in range(3):
-                gap = points[i, d] - (u * vertices[a, d] + v * vertices[b, d] + w * vertices[c, d])
-                distance += gap * gap
-            if distance < best:
-                best = distance
-                which[i] = t
-                weights[i, 0], weights[i, 1], weights[i, 2] = u, v, w
-                for d in range(3):
-                    found[i, d] = u * vertices[a, d] + v * vertices[b, d] + w * vertices[c, d]
-    return found, which, weights
-
-
-@numba.njit(cache=True, nogil=True, inline="always")
-def _weights_of_closest(p, a, b, c):  # type: ignore[no-untyped-def]  # noqa: PLR0911
-    """Barycentric weights of the point of triangle abc nearest to p.
-
-    The plane is cut into the regions of the triangle's corners, edges and inside by the signs of
-    projections on its edges (Ericson, Real-Time Collision Detection, 2004, chapter 5.1.5).
-    """
-    ab_ap = ac_ap = ab_bp = ac_bp = ab_cp = ac_cp = 0.0
-    for d in range(3):
-        ab, ac = b[d] - a[d], c[d] - a[d]
-        ab_ap += ab * (p[d] - a[d])
-        ac_ap += ac * (p[d] - a[d])
-        ab_bp += ab * (p[d] - b[d])
-        ac_bp += ac * (p[d] - b[d])
-        ab_cp += ab * (p[d] - c[d])
-        ac_cp += ac * (p[d] - c[d])
-    if ab_ap <= 0 and ac_ap <= 0:
-        return 1.0, 0.0, 0.0
-    if ab_bp >= 0 and ac_bp <= ab_bp:
-        return 0.0, 1.0, 0.0
-    if ac_cp >= 0 and ab_cp <= ac_cp:
-        return 0.0, 0.0, 1.0
-    area_c = ab_ap * ac_bp - ab_bp * ac_ap
-    if area_c <= 0 and ab_ap >= 0 and ab_bp <= 0:
-        t = ab_ap / (ab_ap - ab_bp)
-        return 1.0 - t, t, 0.0
-    area_b = ab_cp * ac_ap - ab_ap * ac_cp
-    if area_b <= 0 and ac_ap >= 0 and ac_cp <= 0:
-        t = ac_ap / (ac_ap - ac_cp)
-        return 1.0 - t, 0.0, t
-    area_a = ab_bp * ac_cp - ab_cp * ac_bp
-    if area_a <= 0 and ac_bp - ab_bp >= 0 and ab_cp - ac_cp >= 0:
-        t = (ac_bp - ab_bp) / ((ac_bp - ab_bp) + (ab_cp - ac_cp))
-        return 0.0, 1.0 - t, t
-    area = area_a + area_b + area_c
-    if area <= 0:
-        return 1.0, 0.0, 0.0
-    return area_a / area, area_b / area, area_c / area
+    def around(self) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
+        """For each vertex the triangles around it, as start offsets (V + 1) and one list."""
+        return triangles_around(self.triangles, len(self.vertices))

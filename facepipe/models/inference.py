@@ -7,6 +7,7 @@ batch or on how many images there are.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
 from typing import Any
 
 import numpy as np
@@ -21,7 +22,7 @@ CPU_BATCH = 1
 """Images per forward pass on the CPU: more are not faster on one thread (hourglass: 1 takes 21 ms an
 image, 4 take 24, 16 take 28)."""
 
-ACCELERATOR_BATCH = 16
+GPU_BATCH = 16
 """Images per forward pass elsewhere."""
 
 
@@ -55,6 +56,11 @@ def open_device(name: str) -> torch.device:
     return device
 
 
+def reproducible() -> AbstractContextManager[None]:
+    """Let cuDNN take the same kernels for the same shapes, and no TF32."""
+    return torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True, allow_tf32=False)
+
+
 def run_batched(
     forward: Forward, inputs: NDArray[Any], device: torch.device, batch: int | None = None
 ) -> NDArray[Any]:
@@ -65,7 +71,7 @@ def run_batched(
         inputs: (N, ...), of a type that torch knows, N > 0. B of them go through at once, always; the
             last batch is filled up with zeros.
         device: where to run.
-        batch: B; None for `CPU_BATCH` or `ACCELERATOR_BATCH`.
+        batch: B; None for `CPU_BATCH` or `GPU_BATCH`.
 
     Returns:
         (N, ...), the outputs of the N inputs, each in C order whatever order the network left it in.
@@ -74,12 +80,9 @@ def run_batched(
     # per calling thread, hence once for every call.
     torch.set_num_threads(1)
     if batch is None:
-        batch = CPU_BATCH if device.type == "cpu" else ACCELERATOR_BATCH
+        batch = CPU_BATCH if device.type == "cpu" else GPU_BATCH
     results: NDArray[Any] | None = None
-    with (
-        torch.inference_mode(),
-        torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True, allow_tf32=False),
-    ):
+    with torch.inference_mode(), reproducible():
         for start in range(0, len(inputs), batch):
             rows = inputs[start : start + batch]
             part = np.zeros((batch, *inputs.shape[1:]), inputs.dtype)

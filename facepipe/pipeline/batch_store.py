@@ -14,24 +14,24 @@ import json
 import os
 import re
 import shutil
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 from urllib.parse import quote
 
 import numpy as np
 import pyarrow as pa
-import zarr
 from numpy.typing import NDArray
-from zarr.codecs import Crc32cCodec, ZstdCodec
-from zarr.storage import LocalStore
 
 from facepipe.core.errors import DamageError, UsageError
 from facepipe.core.files import make_private_folder, write_atomically
 from facepipe.core.tables import read_checked, write_table
 from facepipe.pipeline.unit import Key, Unit
+
+if TYPE_CHECKING:  # few of those who ask for tables open an array, and zarr takes half a second to import
+    import zarr
 
 _ARRAY_CONFIG = {"write_empty_chunks": True}
 
@@ -118,6 +118,9 @@ class BatchStore:
         The description is worked out in memory and written where the file of that name says anything
         else: what was written into the array stays.
         """
+        import zarr
+        from zarr.codecs import Crc32cCodec, ZstdCodec
+
         inner = tuple(shape[1:])
         described: dict[str, Any] = {}
         zarr.create_array(
@@ -304,17 +307,18 @@ class BatchStore:
         folder = self.result_path(Unit(stage, condition, 0)).parent
         return sorted(int(name[5:11]) for name in _names(folder) if _RESULT.fullmatch(name))
 
-    def missing(self, units: Iterable[Unit[Any]]) -> list[Unit[Any]]:
-        """Those of some units that are not done, in their order."""
-        done: dict[Path, set[str]] = {}
-        found = []
+    def missing(self, units: Iterable[Unit[Any]]) -> Iterator[Unit[Any]]:
+        """Those of some units that are not done, in their order, one after the other: there may be a million.
+
+        What is done of a stage and condition is known from when its first unit is looked at.
+        """
+        done: dict[tuple[str, tuple[str, ...]], set[int]] = {}
         for unit in units:
-            path = self.result_path(unit)
-            if path.parent not in done:
-                done[path.parent] = _names(path.parent)
-            if path.name not in done[path.parent]:
-                found.append(unit)
-        return found
+            group = unit.stage, unit.condition.key
+            if group not in done:
+                done[group] = set(self.done(unit.stage, unit.condition))
+            if unit.shard not in done[group]:
+                yield unit
 
     def result_schema(self, stage: str, table: pa.Schema) -> pa.Schema:  # noqa: ARG002
         """The columns of a stage's results; a store may let a table have more.
@@ -393,5 +397,8 @@ def _is_array(file: Path) -> bool:
 
 @lru_cache(maxsize=512)
 def _open_array(folder: str, inode: int, mtime_ns: int) -> zarr.Array:  # noqa: ARG001 - part of the key
+    import zarr
+    from zarr.storage import LocalStore
+
     # As text, a path with '::' in it would be taken for a chain of addresses.
     return zarr.open_array(LocalStore(folder), mode="r+", config=_ARRAY_CONFIG)

@@ -16,10 +16,11 @@ import math
 import resource
 import time
 import uuid
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import CancelledError
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
+from itertools import chain
 from typing import Any, Generic
 
 from distributed import Client, Future, KilledWorker, as_completed
@@ -112,8 +113,8 @@ class Engine(Generic[U]):
         workers = self.client.scheduler_info(n_workers=-1)["workers"].values()
         object.__setattr__(self, "_on_gpu", any(self._gpus(worker) for worker in workers))
 
-    def run(self, units: Sequence[U], on_progress: OnProgress | None = None) -> StageResult:
-        """Do all units of one stage.
+    def run(self, units: Iterable[U], on_progress: OnProgress | None = None) -> StageResult:
+        """Do all units of one stage; they are taken from `units` as there is room for them.
 
         Raises:
             EnvironmentTroubleError: disk, memory or cluster failed; what is done stays done.
@@ -146,12 +147,14 @@ class Engine(Generic[U]):
         return result
 
     def _sweep(
-        self, units: Sequence[U], finish: OnProgress
+        self, units: Iterable[U], finish: OnProgress
     ) -> tuple[list[U], list[tuple[U, ListedFileGoneError]]]:
         """Run units through the window; return those whose worker died, and those that missed files."""
-        if not units:
-            return [], []
         waiting = iter(units)
+        first = next(waiting, None)
+        if first is None:
+            return [], []
+        waiting = chain([first], waiting)
         running: dict[Future, U] = {}
         died: list[U] = []
         missed: list[tuple[U, ListedFileGoneError]] = []
@@ -161,7 +164,7 @@ class Engine(Generic[U]):
         def refill() -> None:
             nonlocal slots, counted
             if time.monotonic() - counted > RECOUNT_S:
-                slots, counted = max(1, self._slots(units[0])), time.monotonic()
+                slots, counted = max(1, self._slots(first)), time.monotonic()
             while len(running) < slots:
                 unit = next(waiting, None)
                 if unit is None:

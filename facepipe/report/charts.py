@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from facepipe.metrics.catalogue import METRICS, Metric
 from facepipe.report.style import MethodStyle, number
-from facepipe.results import ConditionSummary
+from facepipe.results.aggregate import ConditionSummary
 
 _WIDTH, _HEIGHT = 372, 278
 _LEFT, _RIGHT, _TOP, _BOTTOM = 46, 14, 48, 40

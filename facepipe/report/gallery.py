@@ -18,7 +18,7 @@ from facepipe.core.errors import SampleError
 from facepipe.geometry.volume import SurfaceMesh, front_depth
 from facepipe.metrics.catalogue import Metric
 from facepipe.report.meshes import light_mesh
-from facepipe.results import read_run_table
+from facepipe.results.runs import read_run_table
 
 N_FACES = 3
 MOST_CELLS = 90

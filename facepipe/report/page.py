@@ -29,15 +29,9 @@ from facepipe.report.pictures import turbo_gradient
 from facepipe.report.plots import ChartGroup, chart_groups
 from facepipe.report.style import MethodStyle, method_styles, number
 from facepipe.report.tables import ResultSection, StratumTable, result_sections, stratum_tables
-from facepipe.results import (
-    ConditionSummary,
-    aggregate,
-    open_store,
-    read_metrics,
-    read_run_table,
-    read_scores,
-)
+from facepipe.results.aggregate import ConditionSummary, aggregate
 from facepipe.results.interocular import by_interocular
+from facepipe.results.runs import open_store, read_metrics, read_run_table, read_scores
 
 logger = logging.getLogger("facepipe")
 

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from facepipe.metrics.catalogue import METRICS, Metric
 from facepipe.report.charts import resolution_chart, scatter_chart
 from facepipe.report.style import MethodStyle, number
-from facepipe.results import ConditionSummary
+from facepipe.results.aggregate import ConditionSummary
 
 RESOLUTION_METRICS = ("iou", "ref_iou", "nme", "depth_rmse_px", "ref_depth_rmse_px", "psnr_db", "ssim")
 _CHARTS_A_ROW = 3

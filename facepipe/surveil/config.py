@@ -11,7 +11,7 @@ from facepipe.bench.config import MAX_TIMEOUT_S
 from facepipe.core.paths import UserPath
 from facepipe.imaging.images import MAX_PIXELS
 from facepipe.imaging.pixel_aspect import parse_pixel_aspects
-from facepipe.models.vrn.backends import Backend
+from facepipe.models.vrn.backends import BackendChoice, check_backend
 
 
 class SurveilConfig(BaseModel):
@@ -23,8 +23,10 @@ class SurveilConfig(BaseModel):
     out: UserPath = Field(description="Archive folder to write or to go on with.")
     method: str = Field("compact-camera", description="Super-resolution of faces below 128 px.")
     regressor: str = Field("vrn-compact", description="Volumetric regressor.")
-    backend: Backend = Field(
-        "torch", description="What runs the regressor; torch-bf16 and, on the CPU, openvino are faster."
+    backend: BackendChoice = Field(
+        "torch",
+        description="What runs the regressor: torch-bf16 and, on the CPU, openvino are faster; "
+        "auto takes the fastest.",
     )
     detector: str = Field("centerface", description="Face detector.")
     every: int | None = Field(
@@ -85,6 +87,12 @@ class SurveilConfig(BaseModel):
     def replaces(self) -> bool:
         """Whether inputs are done again that are in the table already."""
         return self.reprocess or self.retry_failed
+
+    @field_validator("backend")
+    @classmethod
+    def _fastest(cls, value: BackendChoice) -> BackendChoice:
+        """Which backend 'auto' is: a run is the same for who names it."""
+        return check_backend(value) if value == "auto" else value
 
     @field_validator("inbox", "out", mode="before")
     @classmethod

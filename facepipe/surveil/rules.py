@@ -109,7 +109,7 @@ def resolve_rules(config: SurveilConfig) -> Rules:
     """
     if config.regressor == "none":
         raise UsageError("regressor 'none' makes no volume, and an archive needs one")
-    check_backend(config.backend)
+    backend = check_backend(config.backend)
     if config.method == "all":
         raise UsageError("method 'all': an archive is restored with one method, name it")
     (method,) = resolve_methods([config.method], [])
@@ -120,7 +120,7 @@ def resolve_rules(config: SurveilConfig) -> Rules:
         detector=open_detector(config.detector),
         method=method,
         regressor=get_regressor(config.regressor).name,
-        backend=config.backend,
+        backend=backend,
         frames=FrameRule(every, 1.0 if config.per_second is None else config.per_second),
         min_interocular_px=config.min_interocular_px,
         aspects=parse_pixel_aspects(config.pixel_aspect),

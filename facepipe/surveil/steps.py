@@ -99,7 +99,7 @@ def _waves_to_do(batch: SurveilBatch) -> list[Wave]:
 
 
 def _do(night: Night, batch: SurveilBatch, stage: str, wave: Wave) -> None:
-    units = batch.open_store().missing(batch.units(stage, wave))
+    units = list(batch.open_store().missing(batch.units(stage, wave)))
     if not units:
         return
     began = perf_counter()

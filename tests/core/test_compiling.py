@@ -39,7 +39,7 @@ def test_loops_can_be_imported_and_are_kept(nowhere: Path) -> None:
     code = (
         "import os, numpy; from facepipe.geometry import kernels\n"
         "ones = numpy.full((8, 8), 255, numpy.uint8)\n"
-        "print(*kernels.count_inside(ones, ones), kernels.__file__)"
+        "print(*kernels.count_inside(*[kernels.pack_inside(ones)] * 2), kernels.__file__)"
     )
     done = subprocess.run([sys.executable, "-c", code], cwd=nowhere.parent, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr

@@ -7,10 +7,19 @@ import pytest
 import trimesh
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from skimage.measure import marching_cubes
 
 from facepipe.core.conventions import VolumeGeometry
 from facepipe.core.errors import SampleError
-from facepipe.geometry.volume import coarsen, front_depth, largest_part, occupied_box, surface, vertex_normals
+from facepipe.geometry.isosurface import isosurface
+from facepipe.geometry.volume import (
+    coarsen,
+    front_depth,
+    largest_part,
+    occupied_box,
+    surface,
+    vertex_normals,
+)
 
 GEOMETRIES = [
     VolumeGeometry(),
@@ -194,3 +203,19 @@ def test_moving_by_whole_voxels_moves_the_surface_by_as_much(dx, dz):
     assert surface(moved, geometry).vertices == pytest.approx(
         surface(volume, geometry).vertices + step, abs=1e-4
     )
+
+
+@pytest.mark.parametrize("soft", [True, False])
+@pytest.mark.parametrize("level", [127.5, 10.5])
+def test_the_surface_is_that_of_marching_cubes_to_the_last_bit(soft, level):
+    """Noise has every pattern of corners, those that can be cut in two ways with either answer, too."""
+    rng = np.random.default_rng(4)
+    for shape in ((17, 20, 12), (9, 30, 31)):
+        values = rng.integers(0, 256, shape, np.uint8) if soft else 255 * rng.integers(0, 2, shape, np.uint8)
+        values = np.pad(values, 1)
+        vertices, triangles = isosurface(values, level)
+        expected, clockwise, _, _ = marching_cubes(values.astype(np.float32), level)
+        np.testing.assert_allclose(vertices, expected, atol=1e-5)  # vertices inside cells are rounded twice
+        on_edges = (expected == np.rint(expected)).sum(axis=1) == 2
+        np.testing.assert_array_equal(vertices[on_edges], expected[on_edges])
+        np.testing.assert_array_equal(triangles, clockwise[:, ::-1])

@@ -21,7 +21,7 @@ from facepipe.metrics.faces import (
     nme_pair,
     visible,
 )
-from facepipe.metrics.geometry import score_geometry
+from facepipe.metrics.geometry import Occupancy, TrueFace, score_geometry
 from facepipe.metrics.surface import Surface
 
 D_PX = 40.0
@@ -189,11 +189,22 @@ def head(scale: float = 1.0, shift: tuple[float, float, float] = (0, 0, 0)) -> t
     return truth, Topology(triangles, triangles, np.arange(len(vertices), dtype=np.int32))
 
 
+def score(
+    volume: np.ndarray,
+    geometry: VolumeGeometry,
+    truth: Truth,
+    topology: Topology | None,
+    truth_volume: np.ndarray | None,
+) -> dict[str, float | None]:
+    true = TrueFace.of(truth, topology, truth_volume, geometry)
+    return score_geometry(volume, Occupancy.of(volume, geometry), true)
+
+
 @pytest.mark.parametrize("geometry", GEOMETRIES, ids=lambda geometry: geometry.key)
 def test_the_truth_itself_scores_near_perfect(geometry: VolumeGeometry) -> None:
     truth, topology = head()
     volume = voxelise(truth.vertices, topology.solid, geometry)
-    scores = score_geometry(volume, geometry, truth, topology, volume)
+    scores = score(volume, geometry, truth, topology, volume)
     assert scores["iou"] == scores["coverage"] == 1.0
     assert scores["depth_rmse_px"] == 0.0
     assert scores["nme"] < 0.01
@@ -208,7 +219,7 @@ def test_a_shift_in_depth_shows_in_reference_pixels_whatever_the_grid(geometry: 
     nearer, _ = head(shift=(0, 0, 2.0))
     true_volume = voxelise(truth.vertices, topology.solid, geometry)
     volume = voxelise(nearer.vertices, topology.solid, geometry)
-    scores = score_geometry(volume, geometry, truth, topology, true_volume)
+    scores = score(volume, geometry, truth, topology, true_volume)
     assert scores["depth_rmse_px"] == pytest.approx(2.0, abs=0.2)
     assert scores["nme"] == pytest.approx(2.0 / D_PX, abs=0.01)
     assert scores["nme_icp"] < 0.01
@@ -219,22 +230,22 @@ def test_columns_follow_the_kind_of_truth() -> None:
     truth, topology = head()
     geometry = VolumeGeometry()
     volume = voxelise(truth.vertices, topology.solid, geometry)
-    dense = set(score_geometry(volume, geometry, truth, topology, volume))
+    dense = set(score(volume, geometry, truth, topology, volume))
     image_columns = {"psnr_db", "ssim", "ref_iou", "ref_depth_rmse_px"}
     assert dense == METRICS.keys() - image_columns
     points = truth.landmarks
-    assert score_geometry(volume, geometry, Truth("landmarks3d", None, points), None, None).keys() == {
+    assert score(volume, geometry, Truth("landmarks3d", None, points), None, None).keys() == {
         "landmark_depth_nme"
     }
-    assert score_geometry(volume, geometry, Truth("landmarks2d", None, points[:, :2]), None, None) == {}
-    assert score_geometry(volume, geometry, Truth(), None, None) == {}
+    assert score(volume, geometry, Truth("landmarks2d", None, points[:, :2]), None, None) == {}
+    assert score(volume, geometry, Truth(), None, None) == {}
 
 
 def test_an_empty_prediction_finds_nothing() -> None:
     truth, topology = head()
     geometry = VolumeGeometry()
     volume = voxelise(truth.vertices, topology.solid, geometry)
-    scores = score_geometry(np.zeros_like(volume), geometry, truth, topology, volume)
+    scores = score(np.zeros_like(volume), geometry, truth, topology, volume)
     assert {name: value for name, value in scores.items() if value is not None} == {
         "iou": 0.0, "coverage": 0.0, "fscore_1pct": 0.0,
     }  # fmt: skip
@@ -263,5 +274,5 @@ def test_an_empty_volume_of_the_reference_is_nothing_to_compare_with() -> None:
         (empty, volume, (0.0, None)),
         (volume, volume, (1.0, 0.0)),
     ):
-        scores = score_volume(restored, reference, geometry, Truth(), None, None)
+        scores = score_volume(restored, Occupancy.of(reference, geometry), TrueFace(geometry))
         assert (scores["ref_iou"], scores["ref_depth_rmse_px"]) == expected

@@ -7,10 +7,12 @@ import pytest
 import trimesh
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.spatial import cKDTree
 from scipy.spatial.transform import Rotation
 from surfaces import bumpy, surface_of
 
 from facepipe.metrics.alignment import align
+from facepipe.metrics.nearest import VertexGrid
 from facepipe.metrics.surface import Surface
 
 TRIANGLE = Surface(np.array([[0, 0, 0], [4, 0, 0], [0, 3, 0.0]]), np.array([[0, 1, 2]]))
@@ -108,5 +110,27 @@ def test_alignment_never_ends_farther_away_than_it_began(seed: int) -> None:
 def test_walking_ends_at_the_nearest_vertex_of_a_convex_surface() -> None:
     sphere = surface_of(trimesh.creation.icosphere(subdivisions=4, radius=10.0))
     points = np.random.default_rng(2).normal(0, 10, (300, 3))
-    far = np.zeros(300, np.int64)
+    far = np.zeros(300, np.int32)
     np.testing.assert_array_equal(sphere.walk(points, far), sphere.nearest_vertices(points))
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    st.integers(0, 2**31),
+    st.sampled_from([0.1, 1.0, 30.0]),
+    st.sampled_from([(1, 1, 1), (1, 1, 0), (9, 0, 0)]),
+)
+def test_the_nearest_vertex_is_that_of_a_k_d_tree(seed: int, spread: float, axes: tuple[int, ...]) -> None:
+    """Points on, near and far from vertices that fill space, lie in a plane, or on a line."""
+    rng = np.random.default_rng(seed)
+    vertices = rng.normal(5, 10, (rng.integers(1, 400), 3)) * axes
+    points = np.concatenate([vertices[:5], vertices[rng.integers(len(vertices), size=60)]])
+    points[5:] += rng.normal(0, spread, (60, 3))
+    found = VertexGrid.of(vertices).nearest(points)
+    distances = np.linalg.norm(points - vertices[found], axis=1)
+    np.testing.assert_allclose(distances, cKDTree(vertices).query(points)[0], rtol=1e-12, atol=1e-12)
+
+
+def test_points_that_are_nowhere_are_refused() -> None:
+    with pytest.raises(ValueError, match="finite"):
+        TRIANGLE.closest(np.array([[0, 0, np.nan]]))

@@ -98,3 +98,16 @@ def test_the_backend_is_recorded_and_part_of_the_run(tmp_path) -> None:
 def test_openvino_units_are_not_sent_to_gpu_workers() -> None:
     assert "regress" in describe(make_config({"limit": 1})).gpu_stages
     assert "regress" not in describe(make_config({"limit": 1, "backend": "openvino"})).gpu_stages
+
+
+def test_auto_is_the_fastest_that_is_installed(monkeypatch: pytest.MonkeyPatch, tmp_path) -> None:
+    monkeypatch.setattr(backends, "_NVIDIA_DRIVER", tmp_path / "none")
+    assert make_config({"backend": "auto"}) == make_config({"backend": "openvino"})
+    monkeypatch.setattr(backends, "find_spec", lambda name: None if name == "openvino" else name)
+    (tmp_path / "cpuinfo").write_text("flags : fpu avx512_bf16")
+    monkeypatch.setattr(backends, "_CPU_INFO", tmp_path / "cpuinfo")
+    assert backends.check_backend("auto") == "torch-bf16"
+    (tmp_path / "cpuinfo").write_text("flags : fpu avx2")
+    assert backends.check_backend("auto") == "torch"
+    monkeypatch.setattr(backends, "_NVIDIA_DRIVER", tmp_path)
+    assert backends.check_backend("auto") == "torch-bf16"

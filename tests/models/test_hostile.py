@@ -22,8 +22,8 @@ from facepipe.core.config_model import read_config_file
 from facepipe.core.errors import SampleError, UsageError, WeightsError, printable
 from facepipe.datasets.catalog import open_dataset
 from facepipe.models.weights import read_third_party
-from facepipe.results import ask
 from facepipe.results import query as querying
+from facepipe.results.query import ask
 
 RED = "\x1b[31mred\x1b[0m"
 SCRIPT = "<img src=x onerror=alert(1)>"

@@ -319,7 +319,7 @@ def test_networks_go_to_gpu_workers_where_there_are_any(run, traces: Path, addre
             return {"workers": workers}
 
     engine = Engine(Client(), BatchJob(spec, BENCH_STAGES))
-    unit = spec.units("restore", range(1))[0]
+    unit = next(spec.units("restore", range(1)))
     assert engine.placement() == "GPU workers"
     assert engine._place(unit) == ("cuda", {"GPU": 1})
     assert engine._slots(unit) == 1

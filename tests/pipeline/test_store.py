@@ -62,12 +62,23 @@ def test_names_cannot_leave_the_store(store: RunStore) -> None:
     assert name.count("/") == 2
 
 
+def test_units_are_looked_at_as_they_are_asked_for(store: RunStore) -> None:
+    """A night has a million of them: nobody holds them all."""
+    looked: list[int] = []
+    units = (
+        looked.append(shard) or Unit("score", Condition("area", 16, "bilinear"), shard)
+        for shard in range(10**6)
+    )
+    missing = store.missing(units)
+    assert [next(missing).shard for _ in range(3)] == looked == [0, 1, 2]
+
+
 def test_results_make_units_done(store: RunStore) -> None:
     first, second = (Unit("restore", Condition("area", 16, "bilinear"), shard) for shard in (12, 13))
-    assert store.missing([first, second]) == [first, second]
+    assert list(store.missing([first, second])) == [first, second]
     store.write_result(first, pa.Table.from_pylist([{"index": 1}], ARRAY_RESULT))
     store.result_path(second).with_name(".unit-000013.parquet.7.tmp").write_bytes(b"half")
-    assert store.missing([first, second]) == [second]
+    assert list(store.missing([first, second])) == [second]
     store.sweep_temporary()
     files = [path.name for path in store.results_path.rglob("*") if path.is_file()]
     assert files == ["unit-000012.parquet"]

@@ -43,7 +43,7 @@ from facepipe.report.meshes import STEPS_PER_PX, Z_OFFSET_PX, light_mesh, pack
 from facepipe.report.page import write_report
 from facepipe.report.pictures import depth_uri
 from facepipe.report.style import method_styles, number
-from facepipe.results import aggregate
+from facepipe.results.aggregate import aggregate
 
 HOSTILE = "<img src=x onerror=window.pwned=1>"
 

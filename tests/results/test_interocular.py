@@ -11,7 +11,7 @@ from written_runs import row, scores
 from facepipe.core.errors import UsageError
 from facepipe.core.schema import SCORES
 from facepipe.metrics.faces import eye_distance_px
-from facepipe.results import aggregate
+from facepipe.results.aggregate import aggregate
 from facepipe.results.interocular import by_interocular
 
 

@@ -16,17 +16,11 @@ from facepipe.bench.spec import Condition
 from facepipe.cli import facepipe
 from facepipe.core.errors import FacepipeError, UsageError
 from facepipe.core.schema import SCORES
-from facepipe.results import (
-    aggregate,
-    ask,
-    default_baseline,
-    differences,
-    open_run,
-    read_scores,
-    result_table_text,
-    strata,
-)
-from facepipe.results.table import TABLE_METRICS
+from facepipe.results.aggregate import aggregate, default_baseline, differences
+from facepipe.results.query import ask, open_run
+from facepipe.results.runs import read_scores
+from facepipe.results.strata import strata
+from facepipe.results.table import TABLE_METRICS, result_table_text
 
 
 class TestAggregate:

@@ -19,7 +19,7 @@ from old_archives import CREATED, FACES_BEFORE, FILES_BEFORE, write_old_archive
 
 from facepipe.cli import facepipe
 from facepipe.core.errors import FacepipeError, UsageError
-from facepipe.results import ask
+from facepipe.results.query import ask
 from facepipe.surveil import conversion, delta_table
 from facepipe.surveil.archive import Archive
 from facepipe.surveil.conversion import convert

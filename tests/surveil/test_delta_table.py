@@ -16,7 +16,7 @@ import pytest
 
 from facepipe.core.errors import EnvironmentTroubleError, FacepipeError, UsageError
 from facepipe.core.schema import FACES, FILES
-from facepipe.results import ask
+from facepipe.results.query import ask
 from facepipe.surveil import delta_table, state
 from facepipe.surveil.archive import Archive
 from facepipe.surveil.delta_table import (

@@ -31,7 +31,8 @@ from facepipe.core.progress import progress
 from facepipe.pipeline.cluster import open_cluster
 from facepipe.pipeline.time_limits import Watch, default_limit_s
 from facepipe.reconstruct.face import DEFAULT_METHOD
-from facepipe.results import ask, query
+from facepipe.results import query
+from facepipe.results.query import ask
 from facepipe.surveil import driver, rules, steps, surveil_batch
 from facepipe.surveil.archive import Archive
 from facepipe.surveil.config import SurveilConfig
@@ -507,13 +508,6 @@ def busy_inbox(inbox: Path, faces) -> Path:
     return inbox
 
 
-def has_reached(archive: Path, stage: str) -> bool:
-    """Whether a file of a stage, or of rows, is there. Folders may vanish: `Path.glob` would fail."""
-    walked = os.walk(archive / "batches")
-    files = (Path(where, name) for where, _, names in walked for name in names)
-    return any(stage in path.parts and path.suffix == ".parquet" for path in files)
-
-
 @pytest.mark.slow
 def test_killed_in_any_stage_the_archive_ends_the_same(
     surveil, busy_inbox: Path, tmp_path: Path, address: str
@@ -523,7 +517,7 @@ def test_killed_in_any_stage_the_archive_ends_the_same(
     script = [sys.executable, str(Path(__file__).parents[1] / "support" / "inboxes.py")]
     for stage in ("detect", "regress", "rows"):
         process = subprocess.Popen([*script, busy_inbox, archive, address], stderr=subprocess.PIPE, text=True)
-        while process.poll() is None and not has_reached(archive, stage):
+        while process.poll() is None and not any(archive.glob(f"batches/*/**/{stage}/**/*.parquet")):
             time.sleep(0.005)
         process.send_signal(signal.SIGKILL)
         _, errors = process.communicate()

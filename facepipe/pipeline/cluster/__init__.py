@@ -18,6 +18,7 @@ from distributed.deploy.spec import close_clusters
 
 from facepipe.core.errors import EnvironmentTroubleError, UsageError
 from facepipe.pipeline.cluster.file import read_kubernetes_file, read_slurm_file
+from facepipe.pipeline.cluster.gpus import add_gpu_workers, local_gpus
 from facepipe.pipeline.cluster.kubernetes import open_kubernetes
 from facepipe.pipeline.cluster.slurm import open_slurm
 from facepipe.pipeline.cluster.worker_settings import CONFIG, NO_PAGES, WORKER_ENVIRONMENT
@@ -65,7 +66,7 @@ def open_cluster(
     Args:
         where: 'local', 'slurm', 'kubernetes', or the address of a running scheduler such as
             ``tcp://host:8786``. Nothing means 'local', as an unset variable in deploy/prefect.yaml gives it.
-        workers: worker processes of a local cluster; None takes one for each core.
+        workers: worker processes of a local cluster; None takes one for each core. Each GPU has one more.
         cluster_config: what to ask Slurm or Kubernetes for.
         worker_memory_gb: what a worker of a local cluster may hold before it is ended; None takes the
             machine's, shared among its cores.
@@ -122,6 +123,14 @@ def _open_local(workers: int | None, memory_gb: float | None) -> Iterator[str]:
                 "with fewer --workers if this machine cannot bear so many"
             ) from error
         with cluster:
+            if gpus := local_gpus():
+                try:
+                    add_gpu_workers(cluster, gpus, START_TIMEOUT_S)
+                except TimeoutError as error:
+                    raise EnvironmentTroubleError(
+                        f"the workers of the GPUs {', '.join(gpus)} did not start in {START_TIMEOUT_S} s; "
+                        "repeat the command, or leave GPUs out with CUDA_VISIBLE_DEVICES="
+                    ) from error
             yield cluster.scheduler_address
 
 
