@@ -16,6 +16,7 @@ from facepipe.core.truth import Topology, Truth
 from facepipe.datasets.crops import crop_for
 from facepipe.datasets.dataset import Sample, SampleRef
 from facepipe.geometry.voxelisation import get_voxeliser
+from facepipe.imaging.contrast import MIN_CONTRAST_LEVELS, contrast_levels
 from facepipe.imaging.crop import Crop
 from facepipe.imaging.degrade import degrade, make_reference
 from facepipe.metrics.faces import eye_distance_px
@@ -40,8 +41,8 @@ def ingest(ref: SampleRef, sample: Sample, crop_mode: str) -> dict[str, Any]:
     """Describe an accepted sample: a row of the samples table.
 
     Raises:
-        SampleError: blank-image, crop-too-large, a reason of `crop_for`, or small-image: what is smaller than
-            the reference cannot be one.
+        SampleError: blank-image, no-contrast, crop-too-large, a reason of `crop_for`, or small-image: what is
+            smaller than the reference cannot be one.
     """
     crop = crop_for(sample, crop_mode)
     crop.check_size()
@@ -52,6 +53,12 @@ def ingest(ref: SampleRef, sample: Sample, crop_mode: str) -> dict[str, Any]:
         )
     if sample.image.min() == sample.image.max():
         raise SampleError("blank-image", f"{ref.source_path}: every pixel has the same value")
+    if contrast_levels(sample.image) < MIN_CONTRAST_LEVELS:
+        raise SampleError(
+            "no-contrast",
+            f"{ref.source_path}: 98 of 100 values lie within {contrast_levels(sample.image)} of 255 levels, "
+            f"{MIN_CONTRAST_LEVELS} are needed; are its samples scaled as the file says?",
+        )
     return {
         "sample_id": ref.sample_id,
         "subset": ref.subset,

@@ -71,7 +71,10 @@ class SurveilConfig(BaseModel):
         None, gt=0, le=1e6, description="Memory of a local worker, GB; default: its share of the machine's."
     )
     max_pixels: int = Field(
-        MAX_PIXELS, ge=1, le=MAX_PIXELS, description="Larger images and videos are not decoded, px."
+        MAX_PIXELS,
+        ge=1,
+        le=1_000_000_000,
+        description="Larger images and videos are not decoded, JPEG at reduced scale, px; more take memory.",
     )
     max_frames: int = Field(
         20_000, ge=1, le=1_000_000, description="Frames of one video that are looked at, at most."

@@ -99,7 +99,7 @@ def _of_image(
         yield _row(item, file, None, CHANGED, f"{file.source}: its content changed")
         return
     try:
-        image = decode_image(data, file.source)
+        image = decode_image(data, file.source, rules.max_pixels)
     except SampleError as error:
         yield _row(item, file, None, error.reason, error.detail)
         return

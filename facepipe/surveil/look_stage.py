@@ -3,21 +3,18 @@
 from __future__ import annotations
 
 import hashlib
-import io
 import os
-import warnings
 from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, BinaryIO
 
 import pyarrow as pa
-from PIL import Image, UnidentifiedImageError
 
 from facepipe.core.errors import SampleError
 from facepipe.core.schema import FILES
 from facepipe.imaging.file_kinds import HEAD_BYTES, kind_of
-from facepipe.imaging.images import FORMATS, MAX_FILE_BYTES
+from facepipe.imaging.images import MAX_FILE_BYTES, open_image
 from facepipe.imaging.video import VideoContent, open_regular, read_content
 from facepipe.surveil.capture_time import Capture, from_exif, from_file, from_name, from_video
 from facepipe.surveil.inbox import InboxFile, inode_of, mtime_ns_of
@@ -125,28 +122,17 @@ def _look_at_image(stream: BinaryIO, file: InboxFile, rules: Rules) -> Capture |
             "file-too-large", f"{file.source}: {file.size_bytes} bytes, at most {MAX_FILE_BYTES} are read"
         )
     stream.seek(0)
-    data = io.BytesIO(stream.read())
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        try:
-            with Image.open(data, formats=FORMATS) as image:
-                if image.width * image.height > rules.max_pixels:
-                    raise SampleError(
-                        "too-many-pixels",
-                        f"{file.source}: {image.width} x {image.height}, at most {rules.max_pixels:,} pixels "
-                        "are decoded",
-                    )
-                return from_exif(image, datetime.now(UTC))
-        except Image.DecompressionBombError as error:
-            raise SampleError(
-                "too-many-pixels", f"{file.source}: far more than {rules.max_pixels:,} pixels"
-            ) from error
-        except UnidentifiedImageError as error:
-            raise SampleError("not-an-image", f"{file.source}: neither of {', '.join(FORMATS)}") from error
-        except (SampleError, MemoryError):
-            raise
-        except Exception:  # noqa: BLE001 - whatever a malformed head makes Pillow raise, decoding will tell
+    try:
+        with open_image(stream.read(), file.source, rules.max_pixels) as image:
+            return from_exif(image, datetime.now(UTC))
+    except SampleError as error:
+        if error.reason in ("broken-image", "truncated-image"):
             return None
+        raise
+    except MemoryError:
+        raise
+    except Exception:  # noqa: BLE001 - whatever a malformed head makes Pillow raise, decoding will tell
+        return None
 
 
 def _as_values(content: VideoContent) -> dict[str, Any]:
