@@ -3,7 +3,7 @@
 Generated samples in 300W-LP's layout (a few hundred different ones, hard links for the rest), two methods, a
 regressor that costs nothing, `--keep scores`. The command is killed with all its workers in the middle of
 scoring, as far into the run as `--kill` says in percent, and started again. Prints memory of driver and
-workers and CPU time wave by wave, what each resume took, and how memory grows.
+workers and CPU time batch by batch, what each resume took, and how memory grows.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from facepipe.bench.config import make_config
 SETS = ("AFW", "AFW_Flip", "HELEN", "HELEN_Flip", "IBUG", "IBUG_Flip", "LFPW", "LFPW_Flip")
 SIDE_PX = 450
 DIFFERENT = 200
-WAVES = 20
+BATCHES = 20
 _LINE = re.compile(r"(\w+)(?: (\d+)/\d+)?: (\d+) of (\d+)")
 
 
@@ -81,25 +81,25 @@ def start(command: list[str]) -> Watched:
     return Watched(process)
 
 
-def go_on(run: Watched, wave_to_kill: int | None, rows: list[tuple[int, float, float, float]]) -> bool:
-    """Follow a run; kill it as it scores a wave. Whether it came to its end."""
+def go_on(run: Watched, batch_to_kill: int | None, rows: list[tuple[int, float, float, float]]) -> bool:
+    """Follow a run; kill it as it scores a batch of shards. Whether it came to its end."""
     back = False
     for line in run.process.stderr or ():
         found = _LINE.match(line)
         if not found:
             continue
-        stage, wave = found[1], int(found[2] or 1)
+        stage, batch = found[1], int(found[2] or 1)
         if stage != "verify" and found[2] and not back:
             back = True
             cpu = run.usage()[2]
             print(
-                f"  {stage} {wave}: {time.perf_counter() - run.began:.0f} s, {cpu:.0f} CPU s after the start"
+                f"  {stage} {batch}: {time.perf_counter() - run.began:.0f} s, {cpu:.0f} CPU s after the start"
             )
         if stage == "score" and line.rstrip().endswith(" s"):
             driver_mb, workers_mb, cpu = run.usage()
-            rows.append((wave, driver_mb, workers_mb, cpu))
-            print(f"| {wave} | {driver_mb:.0f} | {workers_mb:.0f} | {cpu:.0f} |", flush=True)
-        if wave_to_kill is not None and stage == "regress" and wave == wave_to_kill:
+            rows.append((batch, driver_mb, workers_mb, cpu))
+            print(f"| {batch} | {driver_mb:.0f} | {workers_mb:.0f} | {cpu:.0f} |", flush=True)
+        if batch_to_kill is not None and stage == "regress" and batch == batch_to_kill:
             run.kill()
             return False
     return run.process.wait() == 0
@@ -113,7 +113,7 @@ def main() -> None:
     parser.add_argument("--shard-size", type=int, default=64)
     parser.add_argument("--workers", type=int, default=2)
     options = parser.parse_args()
-    kills = [max(1, WAVES * int(share) // 100) for share in options.kill.split(",") if share]
+    kills = [max(1, BATCHES * int(share) // 100) for share in options.kill.split(",") if share]
     with TemporaryDirectory() as folder:
         data, out = Path(folder, "300W_LP"), Path(folder, "run")
         make_data(data, options.n)
@@ -123,18 +123,18 @@ def main() -> None:
             "shard_size": str(options.shard_size), "workers": str(options.workers),
         }  # fmt: skip
         spec = driver.describe(make_config(values))
-        values["disk_gb"] = str(spec.bytes_per_sample() * options.n / WAVES / 1e9)
+        values["disk_gb"] = str(spec.bytes_per_sample() * options.n / BATCHES / 1e9)
         asked = [text for key, value in values.items() for text in (f"--{key.replace('_', '-')}", value)]
         command = [sys.executable, "-m", "facepipe", "bench", *asked]
-        print("| wave | driver, MB | workers, MB | CPU s since the start |\n|---|---|---|---|")
+        print("| batch | driver, MB | workers, MB | CPU s since the start |\n|---|---|---|---|")
         rows: list[tuple[int, float, float, float]] = []
-        for wave in (*kills, None):
-            whole = go_on(start(command), wave, rows)
-            print("  done" if whole else f"  killed in wave {wave}" if wave else "  failed")
+        for batch in (*kills, None):
+            whole = go_on(start(command), batch, rows)
+            print("  done" if whole else f"  killed in batch {batch}" if batch else "  failed")
         last = rows[len(rows) // 4 :]
         for name, column in (("driver", 1), ("workers", 2)):
             slope = np.polyfit([row[0] for row in last], [row[column] for row in last], 1)[0]
-            print(f"{name}: {slope:+.2f} MB a wave of {options.n // WAVES} samples")
+            print(f"{name}: {slope:+.2f} MB a batch of {options.n // BATCHES} samples")
 
 
 if __name__ == "__main__":

@@ -82,7 +82,7 @@ def _on_cluster(config: BenchConfig, address: str) -> tuple[float, list[StageRes
     started = time.perf_counter()
     store = driver.prepare(config)
     results = [driver.run_ingest(store, address)]
-    for wave in driver.waves(store):
-        results += [driver.run_stage(store, stage, wave, address) for stage in STAGES[1:]]
+    for shards in driver.shard_batches(store):
+        results += [driver.run_stage(store, stage, shards, address) for stage in STAGES[1:]]
     driver.finish(store)
     return time.perf_counter() - started, results, store

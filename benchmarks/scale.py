@@ -1,9 +1,9 @@
-"""A long run in waves: does it stay flat? `python -m benchmarks.scale [--n 20000] [--minutes 8]`.
+"""A long run in batches of shards: does it stay flat? `python -m benchmarks.scale [--n 20000] [--minutes 8]`.
 
 Draws small noise pictures, runs them through all stages as `facepipe bench --keep scores` does, with a
-small network and no regressor, wave after wave, and prints time per unit and memory of the driver and of
+small network and no regressor, batch after batch, and prints time per unit and memory of the driver and of
 all its workers over the run.
-Stops after the minutes given, at the end of a wave, and says how far it came.
+Stops after the minutes given, at the end of a batch, and says how far it came.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from facepipe.bench.spec import STAGES
 from facepipe.pipeline.cluster import open_cluster
 
 SIDE_PX = 160
-WAVES = 20
+BATCHES = 20
 
 
 def draw(folder: Path, count: int) -> None:
@@ -53,11 +53,11 @@ def cpu_seconds() -> float:
 
 
 def waves_done(store: RunStore, address: str) -> Iterator[str]:
-    """Do the waves one by one and say what each took."""
-    for number, wave in enumerate(driver.waves(store), 1):
+    """Do the batches of shards one by one and say what each took."""
+    for number, shards in enumerate(driver.shard_batches(store), 1):
         started, busy, units, pure = time.perf_counter(), cpu_seconds(), 0, 0.0
         for stage in STAGES[1:]:
-            result = driver.run_stage(store, stage, wave, address)
+            result = driver.run_stage(store, stage, shards, address)
             units, pure = units + result.units, pure + result.seconds
         wall, busy = time.perf_counter() - started, cpu_seconds() - busy
         driver_mb, workers_mb = memory_mb()
@@ -86,7 +86,7 @@ def main() -> None:
             "shard_size": options.shard_size,
         }  # fmt: skip
         spec = driver.describe(make_config(config))
-        config["disk_gb"] = spec.bytes_per_sample() * options.n / WAVES / 1e9
+        config["disk_gb"] = spec.bytes_per_sample() * options.n / BATCHES / 1e9
         store = driver.prepare(make_config(config))
         with open_cluster("local", options.workers) as address:
             ingested = driver.run_ingest(store, address)
@@ -94,7 +94,7 @@ def main() -> None:
                 f"{options.n} pictures listed and ingested in {time.perf_counter() - began:.0f} s, ", end=""
             )
             print(f"{ingested.units} units")
-            print("| wave | units | wall, ms a unit | work, ms | CPU, ms | driver, MB | workers, MB |")
+            print("| batch | units | wall, ms a unit | work, ms | CPU, ms | driver, MB | workers, MB |")
             print("|---|---|---|---|---|---|---|")
             for line in waves_done(store, address):
                 print(line, flush=True)

@@ -7,7 +7,7 @@ from typing import Literal
 from prefect import flow
 
 from facepipe.bench.config import make_config
-from facepipe.bench.driver import is_complete, waves
+from facepipe.bench.driver import is_complete, shard_batches
 from facepipe.bench.run_store import RunStore
 from facepipe.core.paths import UserPath
 from facepipe.models.vrn.backends import BackendChoice
@@ -62,9 +62,9 @@ def sr_benchmark(
                 with open_cluster(*where) as address:
                     verify(store, address)
                     ingest(store, address)
-                    for wave in waves(store):
+                    for shards in shard_batches(store):
                         for stage in (degrade, restore, regress, score):
-                            stage(store, wave, address)
+                            stage(store, shards, address)
             compact(store)
             report(store)
     return str(store.path.resolve())

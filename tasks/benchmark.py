@@ -87,33 +87,33 @@ def ingest(store: RunStore, address: str) -> None:
     _done("ingest", progress, driver.run_ingest(store, address, progress))
 
 
-def _run(stage: str, store: RunStore, wave: range, address: str) -> None:
-    progress = Progress(stage, driver.samples_to_do(store, stage, wave))
-    _done(stage, progress, driver.run_stage(store, stage, wave, address, progress))
+def _run(stage: str, store: RunStore, shards: range, address: str) -> None:
+    progress = Progress(stage, driver.samples_to_do(store, stage, shards))
+    _done(stage, progress, driver.run_stage(store, stage, shards, address, progress))
 
 
-@stage_task("degrade, shards {wave.start} to {wave.stop}")
-def degrade(store: RunStore, wave: range, address: str) -> None:
+@stage_task("degrade, shards {shards.start} to {shards.stop}")
+def degrade(store: RunStore, shards: range, address: str) -> None:
     """Make references, truth volumes and low-resolution images."""
-    _run("degrade", store, wave, address)
+    _run("degrade", store, shards, address)
 
 
-@stage_task("restore, shards {wave.start} to {wave.stop}")
-def restore(store: RunStore, wave: range, address: str) -> None:
+@stage_task("restore, shards {shards.start} to {shards.stop}")
+def restore(store: RunStore, shards: range, address: str) -> None:
     """Run every super-resolution method."""
-    _run("restore", store, wave, address)
+    _run("restore", store, shards, address)
 
 
-@stage_task("regress, shards {wave.start} to {wave.stop}")
-def regress(store: RunStore, wave: range, address: str) -> None:
+@stage_task("regress, shards {shards.start} to {shards.stop}")
+def regress(store: RunStore, shards: range, address: str) -> None:
     """Regress volumes, on GPU workers where there are any."""
-    _run("regress", store, wave, address)
+    _run("regress", store, shards, address)
 
 
-@stage_task("score, shards {wave.start} to {wave.stop}")
-def score(store: RunStore, wave: range, address: str) -> None:
+@stage_task("score, shards {shards.start} to {shards.stop}")
+def score(store: RunStore, shards: range, address: str) -> None:
     """Compute the metrics."""
-    _run("score", store, wave, address)
+    _run("score", store, shards, address)
 
 
 @stage_task("compact")

@@ -28,16 +28,16 @@ __all__ = [
     "finish",
     "is_complete",
     "load_spec",
-    "plan_waves",
+    "plan_shard_batches",
     "prepare",
     "progress_of",
     "run_ingest",
     "run_stage",
     "samples_to_do",
     "samples_to_verify",
+    "shard_batches",
     "units_to_do",
     "verify",
-    "waves",
 ]
 
 
@@ -102,14 +102,14 @@ def run_ingest(store: RunStore, address: str, on_progress: OnProgress | None = N
 
 
 def run_stage(
-    store: RunStore, stage: str, wave: range, address: str, on_progress: OnProgress | None = None
+    store: RunStore, stage: str, shards: range, address: str, on_progress: OnProgress | None = None
 ) -> StageResult:
-    """Do a stage after ingest for the shards of a wave; after scoring, drop what is not to be kept."""
+    """Do a stage after ingest for some shards; after scoring, drop what is not to be kept."""
     spec = load_spec(store)
-    result = _run_units(spec, store, stage, wave, address, on_progress)
+    result = _run_units(spec, store, stage, shards, address, on_progress)
     if stage == STAGES[-1] and store.read_run()["config"]["keep"] == "scores":
         for name in store.array_names():
-            for shard in wave:
+            for shard in shards:
                 store.delete_shard(name, shard)
     return result
 
@@ -147,25 +147,25 @@ def _check_placement(store: RunStore, placement: str) -> None:
         )
 
 
-def waves(store: RunStore) -> list[range]:
-    """The groups of shards that pass all stages one after the other.
+def shard_batches(store: RunStore) -> list[range]:
+    """The batches of shards that pass all stages one after the other.
 
     Raises:
         UsageError: all arrays are to be kept and do not fit the disk budget.
     """
     config = store.read_run()["config"]
-    return plan_waves(load_spec(store), config["keep"], config["disk_gb"])
+    return plan_shard_batches(load_spec(store), config["keep"], config["disk_gb"])
 
 
-def plan_waves(spec: RunSpec, keep: str, disk_gb: float) -> list[range]:
-    """As `waves`, for a run that need not exist."""
+def plan_shard_batches(spec: RunSpec, keep: str, disk_gb: float) -> list[range]:
+    """As `shard_batches`, for a run that need not exist."""
     need_gb = spec.bytes_per_sample() * spec.n_samples / 1e9
     if keep == "all" and need_gb > disk_gb:
         raise UsageError(
             f"the arrays of this run take about {need_gb:.2g} GB and --disk-gb allows {disk_gb:g}: "
             "raise it, or keep only tables with --keep scores"
         )
-    return spec.waves(disk_gb)
+    return spec.shard_batches(disk_gb)
 
 
 def progress_of(store: RunStore) -> list[tuple[str, int, int]]:

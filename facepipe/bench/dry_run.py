@@ -10,7 +10,7 @@ from itertools import islice
 
 from facepipe.bench import stages
 from facepipe.bench.config import BenchConfig
-from facepipe.bench.driver import describe, plan_waves
+from facepipe.bench.driver import describe, plan_shard_batches
 from facepipe.bench.spec import STAGES, RunSpec
 from facepipe.core.errors import SampleError, UsageError
 from facepipe.datasets.dataset import SampleRef
@@ -34,7 +34,7 @@ def estimate(config: BenchConfig) -> str:
             can be used.
     """
     spec = describe(config)
-    groups = plan_waves(spec, config.keep, config.disk_gb)
+    groups = plan_shard_batches(spec, config.keep, config.disk_gb)
     workers = config.workers or len(os.sched_getaffinity(0))
     seconds = {stage: cost * spec.n_samples / workers for stage, cost in _trial(spec).items()}
     kept = spec.bytes_per_sample() * spec.n_samples / 1e9
@@ -48,7 +48,7 @@ def estimate(config: BenchConfig) -> str:
         f"methods     {', '.join(spec.methods)}",
         f"regressors  {', '.join(spec.regressors) or 'none'}",
         f"conditions  {len(spec.score_conditions())}, so {rows} rows of scores",
-        f"units       {units} in {len(groups)} wave{'s' if len(groups) > 1 else ''}",
+        f"units       {units} in {len(groups)} batch{'es' if len(groups) > 1 else ''} of shards",
         f"disk        {min(kept, at_once):.2f} GB at a time"
         + ("" if config.keep == "scores" else f", {kept:.2f} GB kept"),
         f"time        {_duration(sum(seconds.values()))} of work on {where} ("

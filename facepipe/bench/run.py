@@ -52,12 +52,12 @@ def _do_stages(store: RunStore, address: str, show: Show) -> None:
         driver.verify(store, address, _counting(advance))
     with show("ingest", driver.candidates_to_do(store)) as advance:
         driver.run_ingest(store, address, _counting(advance))
-    waves = driver.waves(store)
-    for number, wave in enumerate(waves, 1):
-        suffix = f" {number}/{len(waves)}" if len(waves) > 1 else ""
+    batches = driver.shard_batches(store)
+    for number, shards in enumerate(batches, 1):
+        suffix = f" {number}/{len(batches)}" if len(batches) > 1 else ""
         for stage in STAGES[1:]:
-            with show(stage + suffix, driver.samples_to_do(store, stage, wave)) as advance:
-                driver.run_stage(store, stage, wave, address, _counting(advance))
+            with show(stage + suffix, driver.samples_to_do(store, stage, shards)) as advance:
+                driver.run_stage(store, stage, shards, address, _counting(advance))
 
 
 def _counting(advance: Callable[[int], None]) -> Callable[[Any, Any], None]:

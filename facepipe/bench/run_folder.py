@@ -159,7 +159,7 @@ def load_spec(store: RunStore) -> RunSpec:
     return _spec_of(store, state.st_ino, state.st_mtime_ns)
 
 
-# Opening a data set lists it, and every stage of every wave asks: a second for a hundred thousand images.
+# Opening a data set lists it (a second for 100,000 images), and every stage of every batch of shards asks.
 @lru_cache(maxsize=4)
 def _spec_of(store: RunStore, inode: int, mtime_ns: int) -> RunSpec:  # noqa: ARG001 - part of the key
     run = read_facts(store)

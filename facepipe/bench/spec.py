@@ -288,7 +288,7 @@ class RunSpec:
         voxels = sum(geometry.size**2 * VOLUME_DEPTH for geometry in self.geometries())
         return topology.n_vertices * BYTES_PER_VERTEX + voxels * BYTES_PER_TRUTH_VOXEL
 
-    def waves(self, disk_gb: float) -> list[range]:
+    def shard_batches(self, disk_gb: float) -> list[range]:
         """Cut the shards into groups whose arrays fit the disk budget."""
         per_shard = self.bytes_per_sample() * self.shard_size
         width = max(1, min(self.n_shards, int(disk_gb * 1e9 / per_shard)))

@@ -60,7 +60,7 @@ def import_weights(
         describe: a JSON file that sets fields which no file format carries, see `describing`.
         out: the folder to write to, None for the user's.
         overwrite: whether existing weights of that name may be replaced.
-        usage: fields of `vrn.usage.Usage` that replace what the file's format suggests.
+        usage: fields of `vrn.preprocessing.Preprocessing` that replace what the file's format suggests.
         z_zero: the slice coordinate at which z = 0 in a regressor's volumes, instead of the one assumed.
 
     Raises:
@@ -100,9 +100,9 @@ def _run_as(info: WeightsInfo, given: Mapping[str, str], name: str) -> WeightsIn
         if given:
             raise UsageError(f"{options}: for regressors only, and this is a {info.architecture}")
         return info
-    from facepipe.models.vrn.preprocessing import OWN, parse_usage
+    from facepipe.models.vrn.preprocessing import OWN, parse_preprocessing
 
-    usage = parse_usage({**info.usage, **given}, name)
+    usage = parse_preprocessing({**info.usage, **given}, name)
     same = asdict(usage) == {**asdict(OWN), **info.usage}
     return replace(info, usage=usage.described(), colour=usage.colour, figures=info.figures if same else {})
 

@@ -30,7 +30,7 @@ from distributed.scheduler import NoValidWorkerError, NoWorkerError
 
 from facepipe.core.errors import EnvironmentTroubleError
 from facepipe.pipeline.job import Job, ListedFileGoneError, Reasons, U, UnitReport
-from facepipe.pipeline.time_limits import Watch, default_limit_s
+from facepipe.pipeline.time_limits import TimeoutWatcher, default_limit_s
 from facepipe.pipeline.worker_check import Guard, guarding, known_to_the_driver, unwrapped
 
 logger = logging.getLogger("facepipe")
@@ -99,7 +99,7 @@ class Engine(Generic[U]):
     job: Job[U]
     unit_timeout_s: float | None = None
     weigh: Callable[[U], int] | None = None
-    _watch: Watch = field(init=False, repr=False)
+    _watch: TimeoutWatcher = field(init=False, repr=False)
     _guard: Guard = field(init=False, repr=False)
     _on_gpu: bool = field(init=False, repr=False)
 
@@ -109,7 +109,7 @@ class Engine(Generic[U]):
         That is decided once: where the only GPU worker dies, its units wait for another one, since a CPU
         would give slightly different volumes.
         """
-        object.__setattr__(self, "_watch", Watch(self.client))
+        object.__setattr__(self, "_watch", TimeoutWatcher(self.client))
         workers = self.client.scheduler_info(n_workers=-1)["workers"].values()
         object.__setattr__(self, "_on_gpu", any(self._gpus(worker) for worker in workers))
 

@@ -23,7 +23,7 @@ def default_limit_s(samples: int) -> float:
     return BASE_S + PER_SAMPLE_S * samples
 
 
-class Watch:
+class TimeoutWatcher:
     """Watches futures of one client, each against its own limit.
 
     Time counts from the moment at which the worker says that it begins, so that neither a queue nor the
@@ -48,7 +48,7 @@ class Watch:
         self._limits[future.key] = (future, limit_s)
 
     def remove(self, future: Any) -> None:
-        """Watch a future no longer."""
+        """Stop watching a future."""
         self._limits.pop(future.key, None)
         timer = self._timers.pop(future.key, None)
         if timer is not None:

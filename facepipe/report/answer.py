@@ -9,8 +9,8 @@ from dataclasses import dataclass
 import pyarrow as pa
 
 from facepipe.metrics.catalogue import METRICS, Metric
+from facepipe.metrics.intervals import Estimate
 from facepipe.results.aggregate import ConditionSummary, Difference, differences
-from facepipe.results.bootstrap import Estimate
 
 DECIDING = ("iou", "ref_iou", "psnr_db")
 """What decides which method is best: against the truth where there is one, else against what the same

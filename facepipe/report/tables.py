@@ -10,10 +10,10 @@ from itertools import groupby
 import pyarrow as pa
 
 from facepipe.metrics.catalogue import METRICS, Metric
+from facepipe.metrics.intervals import Estimate
 from facepipe.report.answer import Verdict
 from facepipe.report.style import MethodStyle, number
 from facepipe.results.aggregate import ConditionSummary, aggregate
-from facepipe.results.bootstrap import Estimate
 from facepipe.results.strata import strata
 
 _STRATA = {"yaw": "head pose", "skin_tone": "skin tone", "subset": "subset"}

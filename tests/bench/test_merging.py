@@ -36,9 +36,9 @@ def begin(dataset: Path, out: Path, address: str) -> RunStore:
     options = {"low_px": "32", "methods": "nearest", "regressors": "none", "shard_size": 2}
     store = driver.prepare(make_config({"dataset": str(dataset), "out": out, **options}))
     driver.run_ingest(store, address)
-    for wave in driver.waves(store):
+    for shards in driver.shard_batches(store):
         for stage in STAGES[1:]:
-            driver.run_stage(store, stage, wave, address)
+            driver.run_stage(store, stage, shards, address)
     return store
 
 

@@ -79,9 +79,9 @@ def go(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, address: str, sound) -> 
         if not driver.is_complete(store):
             driver.verify(store, address)
             driver.run_ingest(store, address, note)
-            for wave in driver.waves(store):
+            for shards in driver.shard_batches(store):
                 for stage in STAGES[1:]:
-                    driver.run_stage(store, stage, wave, address, note)
+                    driver.run_stage(store, stage, shards, address, note)
         if finish:
             driver.finish(store)
         return store, [str(unit) for unit in done]

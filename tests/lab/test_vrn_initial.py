@@ -22,7 +22,7 @@ from facepipe.lab.vrn.train import Setting, Trainer
 from facepipe.models.vrn import architectures
 from facepipe.models.vrn.architectures import TrainableArchitecture
 from facepipe.models.vrn.networks import build_network
-from facepipe.models.vrn.preprocessing import OWN, Usage
+from facepipe.models.vrn.preprocessing import OWN, Preprocessing
 from facepipe.models.vrn.regressors import open_regressor
 from facepipe.models.vrn.run_hourglass import to_cells, to_occupancy
 from facepipe.models.weights import WeightsFile, WeightsInfo, load_tensors, save_weights
@@ -30,7 +30,7 @@ from facepipe.models.weights import WeightsFile, WeightsInfo, load_tensors, save
 ARGUMENTS = {"channels": 8, "stages": 1, "depth": 1, "slices": 4}
 GEOMETRY = VolumeGeometry(depth=4, z_zero=2.0)
 SMALL = TrainableArchitecture("small", "vrn", ARGUMENTS, GEOMETRY)
-PUBLISHED = Usage("0..1", "bgr", "per-image", "corners")
+PUBLISHED = Preprocessing("0..1", "bgr", "per-image", "corners")
 
 
 def _weights(folder: Path, arguments: dict[str, Any] | None = None, **described: Any) -> WeightsFile:
@@ -44,7 +44,7 @@ def _weights(folder: Path, arguments: dict[str, Any] | None = None, **described:
 
 @pytest.mark.parametrize("usage", [OWN, PUBLISHED])
 def test_a_training_without_a_step_gives_the_volumes_it_started_from(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, usage: Usage
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, usage: Preprocessing
 ) -> None:
     """Nesting, input, batch norm and enlargement of the weights are those of what is trained and saved."""
     monkeypatch.setattr(architectures, "TRAINABLE", (SMALL,))
@@ -85,7 +85,7 @@ def test_a_training_feeds_the_network_what_it_is_run_on(
 
 def test_cells_are_means_of_what_the_volume_enlarges_to() -> None:
     logits = torch.randn(2, 3, 6, 6, generator=torch.Generator().manual_seed(0))
-    corners = Usage(upsampling="corners")
+    corners = Preprocessing(upsampling="corners")
     enlarged = nn.functional.interpolate(logits, size=(24, 24), mode="bilinear", align_corners=True)
     torch.testing.assert_close(to_cells(logits, 24, corners), nn.functional.avg_pool2d(enlarged, 4))
     assert to_cells(logits, 24) is logits

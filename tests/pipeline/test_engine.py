@@ -52,9 +52,9 @@ def take(
         store = driver.prepare(make_config({"dataset": "faulty", "out": out, **options}))
         driver.verify(store, address)
         driver.run_ingest(store, address)
-        for wave in driver.waves(store):
+        for shards in driver.shard_batches(store):
             for stage in stages[1:]:
-                driver.run_stage(store, stage, wave, address)
+                driver.run_stage(store, stage, shards, address)
         if len(stages) == len(STAGES):
             driver.finish(store)
     return store

@@ -89,9 +89,9 @@ def bench(photos: Path, out: Path, address: str, methods: str = "bicubic") -> Ru
     store = prepare(photos, out, methods)
     driver.verify(store, address)
     driver.run_ingest(store, address)
-    for wave in driver.waves(store):
+    for shards in driver.shard_batches(store):
         for stage in driver.STAGES[1:]:
-            driver.run_stage(store, stage, wave, address)
+            driver.run_stage(store, stage, shards, address)
     driver.finish(store)
     return store
 

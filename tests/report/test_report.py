@@ -57,9 +57,9 @@ def address() -> Iterator[str]:
 def run_bench(address: str, out: Path, **options: object) -> RunStore:
     store = driver.prepare(make_config({"out": out, "shard_size": 4, **options}))
     driver.run_ingest(store, address)
-    for wave in driver.waves(store):
+    for shards in driver.shard_batches(store):
         for stage in STAGES[1:]:
-            driver.run_stage(store, stage, wave, address)
+            driver.run_stage(store, stage, shards, address)
     driver.finish(store)
     return store
 

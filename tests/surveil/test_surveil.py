@@ -29,7 +29,7 @@ from facepipe.core.config_model import validated
 from facepipe.core.errors import RunConflictError, UsageError
 from facepipe.core.progress import progress
 from facepipe.pipeline.cluster import open_cluster
-from facepipe.pipeline.time_limits import Watch, default_limit_s
+from facepipe.pipeline.time_limits import TimeoutWatcher, default_limit_s
 from facepipe.reconstruct.face import DEFAULT_METHOD
 from facepipe.results import query
 from facepipe.results.query import ask
@@ -376,8 +376,10 @@ def test_a_video_that_states_no_length_is_cut_into_segments(
     pictures = [canvas()] * (n - 1) + [canvas((faces[0], 10, 40, 130))]
     without_length(write_clip(inbox / "piped.mkv", pictures))
     limits: list[float] = []
-    add = Watch.add
-    monkeypatch.setattr(Watch, "add", lambda self, future, s: (limits.append(s), add(self, future, s)))
+    add = TimeoutWatcher.add
+    monkeypatch.setattr(
+        TimeoutWatcher, "add", lambda self, future, s: (limits.append(s), add(self, future, s))
+    )
     surveil(every=1)
     found = rows(tmp_path / "archive")
     assert [(row["frame"], row["reason"]) for row in found] == [

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from facepipe.core.conventions import VolumeGeometry
 from facepipe.lab.vrn.validation import ValidationFaces, volumes_beside_truth
 from facepipe.models.vrn.hourglass import StackedNetwork
-from facepipe.models.vrn.preprocessing import OWN, Usage
+from facepipe.models.vrn.preprocessing import OWN, Preprocessing
 from facepipe.models.vrn.published import VrnNetwork
 
 
@@ -26,7 +26,7 @@ def calibrate(
     faces: ValidationFaces,
     geometry: VolumeGeometry,
     device: torch.device,
-    usage: Usage = OWN,
+    usage: Preprocessing = OWN,
 ) -> float:
     """Shift the logits of a network's last stage so that its volumes agree best with validation faces.
 

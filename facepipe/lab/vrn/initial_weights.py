@@ -15,7 +15,7 @@ from facepipe.core.errors import UsageError, WeightsError
 from facepipe.models.inference import load_module
 from facepipe.models.vrn.architectures import TrainableArchitecture
 from facepipe.models.vrn.networks import NETWORKS, build_network, random_tensors
-from facepipe.models.vrn.preprocessing import Usage, usage_of
+from facepipe.models.vrn.preprocessing import Preprocessing, preprocessing_of
 from facepipe.models.vrn.regressors import read_geometry
 from facepipe.models.weights import WeightsFile, load_tensors
 
@@ -42,7 +42,7 @@ class Initial:
     name: str
     tensors: Mapping[str, NDArray[Any]]
     arguments: Mapping[str, Any]
-    usage: Usage
+    usage: Preprocessing
 
 
 def start_from(file: WeightsFile, trained: TrainableArchitecture, seed: int = 0) -> Initial:
@@ -77,7 +77,7 @@ def start_from(file: WeightsFile, trained: TrainableArchitecture, seed: int = 0)
         )
     if geometry.depth != arguments["slices"]:
         raise WeightsError(f"{what}: slices {arguments['slices']!r}, and {geometry.depth} in its geometry")
-    usage = usage_of(file)
+    usage = preprocessing_of(file)
     load_module(build_network(trained.architecture, file.info.arguments), load_tensors(file.path), what)
     kept = {key: file.info.arguments[key] for key in KEPT_ARGUMENTS if key in file.info.arguments}
     parts = [key for key in GROWN_ARGUMENTS if expected.get(key) and not arguments.get(key)]

@@ -20,7 +20,7 @@ from facepipe.lab.faces.factory import render, sample, vertices_px
 from facepipe.lab.faces.seeds import face_seed
 from facepipe.lab.vrn.augment import lower
 from facepipe.metrics.geometry import front_surface_errors, volume_iou
-from facepipe.models.vrn.preprocessing import OWN, Usage
+from facepipe.models.vrn.preprocessing import OWN, Preprocessing
 from facepipe.models.vrn.run_hourglass import to_input, to_occupancy
 
 
@@ -84,7 +84,7 @@ def validate(
     faces: ValidationFaces,
     geometry: VolumeGeometry,
     device: torch.device,
-    usage: Usage = OWN,
+    usage: Preprocessing = OWN,
 ) -> ValidationScore:
     """Score a network as it is, in evaluation mode, which it leaves as it was."""
     ious, depths = [], []
@@ -101,7 +101,7 @@ def volumes_beside_truth(
     faces: ValidationFaces,
     geometry: VolumeGeometry,
     device: torch.device,
-    usage: Usage = OWN,
+    usage: Preprocessing = OWN,
 ) -> Iterator[tuple[NDArray[np.uint8], NDArray[np.uint8]]]:
     """Regress faces in evaluation mode, beside their truth: uint8 (D, H, W) each.
 

@@ -28,7 +28,7 @@ INPUT_SCALES: dict[str, tuple[float, float]] = {
 
 
 @dataclass(frozen=True)
-class Usage:
+class Preprocessing:
     """How a network is run.
 
     Attributes:
@@ -56,7 +56,7 @@ class Usage:
         return {key: value for key, value in asdict(self).items() if value != defaults[key]}
 
 
-OWN = Usage()
+OWN = Preprocessing()
 """How facepipe's own networks are run."""
 
 _CHOICES = {
@@ -67,20 +67,20 @@ _CHOICES = {
 }
 
 
-def usage_of(file: WeightsFile) -> Usage:
+def preprocessing_of(file: WeightsFile) -> Preprocessing:
     """How the network of a weights file is run.
 
     Raises:
         WeightsError: its description asks for something unknown.
     """
-    return parse_usage(file.info.usage, str(file.path))
+    return parse_preprocessing(file.info.usage, str(file.path))
 
 
-def parse_usage(values: Mapping[str, Any], name: str) -> Usage:
+def parse_preprocessing(values: Mapping[str, Any], name: str) -> Preprocessing:
     """How a network is run, from the fields that differ from the defaults and any others.
 
     Args:
-        values: of `Usage`.
+        values: of `Preprocessing`.
         name: of the file, for messages.
 
     Raises:
@@ -91,4 +91,4 @@ def parse_usage(values: Mapping[str, Any], name: str) -> Usage:
             raise WeightsError(
                 f"{name}: is to be run with {key} = {value!r}, which is unknown; it may need a newer facepipe"
             )
-    return Usage(**values)
+    return Preprocessing(**values)

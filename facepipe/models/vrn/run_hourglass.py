@@ -15,7 +15,7 @@ from facepipe.models.gpu_batches import GpuBatches
 from facepipe.models.inference import load_module, open_device, run_batched
 from facepipe.models.vrn.image_norm import use_image_statistics
 from facepipe.models.vrn.networks import build_network
-from facepipe.models.vrn.preprocessing import INPUT_SCALES, OWN, Usage, usage_of
+from facepipe.models.vrn.preprocessing import INPUT_SCALES, OWN, Preprocessing, preprocessing_of
 from facepipe.models.weights import WeightsFile, load_tensors
 
 
@@ -44,7 +44,7 @@ class HourglassRegressor:
         self._device_name = device
         self._bf16 = bf16
         self._device = open_device(device)
-        self._usage = usage_of(file)
+        self._usage = preprocessing_of(file)
         network = build_network(file.info.architecture, file.info.arguments)
         load_module(network, load_tensors(file.path), str(file.path))
         if self._usage.batch_norm == "per-image":
@@ -83,7 +83,7 @@ class HourglassRegressor:
         return to_occupancy(logits.float(), side, self._usage)
 
 
-def to_input(images: torch.Tensor, side: int, usage: Usage = OWN) -> torch.Tensor:
+def to_input(images: torch.Tensor, side: int, usage: Preprocessing = OWN) -> torch.Tensor:
     """Bring uint8 RGB (N, H, W, 3) to what hourglass networks read: float32 (N, 3, side, side).
 
     A network sees images as large as the volumes that it gives; others are interpolated bilinearly.
@@ -97,7 +97,7 @@ def to_input(images: torch.Tensor, side: int, usage: Usage = OWN) -> torch.Tenso
     return functional.interpolate(scaled, size=(side, side), mode="bilinear", align_corners=False)
 
 
-def to_cells(logits: torch.Tensor, side: int, usage: Usage = OWN) -> torch.Tensor:
+def to_cells(logits: torch.Tensor, side: int, usage: Preprocessing = OWN) -> torch.Tensor:
     """Bring logits (N, D, h, w) to the mean over the pixels of each of h x w cells of a volume's grid.
 
     The pixels are what `to_occupancy` enlarges the logits to; where that lays pixel centres at half-integers,
@@ -116,7 +116,7 @@ def _cell_means(count: int, side: int, like: torch.Tensor) -> torch.Tensor:
     return enlarged.reshape(count, count, side // count).mean(2).T.to(like.dtype)
 
 
-def to_occupancy(logits: torch.Tensor, side: int, usage: Usage = OWN) -> torch.Tensor:
+def to_occupancy(logits: torch.Tensor, side: int, usage: Preprocessing = OWN) -> torch.Tensor:
     """Bring float logits (N, D, h, w) to uint8 occupancy (N, D, side, side)."""
     logits = functional.interpolate(
         logits, size=(side, side), mode="bilinear", align_corners=usage.upsampling == "corners"

@@ -15,7 +15,7 @@ import numpy as np
 from facepipe.core.conventions import VolumeGeometry
 from facepipe.core.errors import WeightsError
 from facepipe.models.vrn.networks import check_fit
-from facepipe.models.vrn.preprocessing import Usage
+from facepipe.models.vrn.preprocessing import Preprocessing
 from facepipe.models.weights import Tensors, WeightsInfo
 
 _RENAMED = (
@@ -84,7 +84,7 @@ def detect_study(tensors: Tensors, name: str) -> tuple[dict, WeightsInfo] | None
         raise WeightsError(f"{name}: what the last stage hands on has shapes {handed_on}, not {expected}")
     check_fit(kept, "thirds", arguments, name)
     geometry = asdict(STUDY_GEOMETRY) | {"depth": slices}
-    usage = Usage("128ths", "bgr").described()
+    usage = Preprocessing("128ths", "bgr").described()
     return kept, WeightsInfo(
         name, "regressor", "thirds", arguments, geometry=geometry, usage=usage, assumed=("z_zero",)
     )

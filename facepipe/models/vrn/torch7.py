@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from facepipe.core.conventions import VolumeGeometry
 from facepipe.core.errors import WeightsError
 from facepipe.models.vrn.networks import check_fit
-from facepipe.models.vrn.preprocessing import Usage
+from facepipe.models.vrn.preprocessing import Preprocessing
 from facepipe.models.weights import TorchObject, WeightsInfo
 
 VRN_GEOMETRY = VolumeGeometry(size=192, spacing=(0.5, 1.0, 1.0), z_zero=100.0)
@@ -54,7 +54,7 @@ def detect_torch7(root: Any, name: str) -> tuple[dict[str, NDArray[np.float32]],
         "nested": tree.nested,
     }
     check_fit(tree.tensors, "vrn", arguments, name)
-    usage = Usage("0..1", "rgb", "per-image" if tree.training else "running", "corners")
+    usage = Preprocessing("0..1", "rgb", "per-image" if tree.training else "running", "corners")
     geometry = asdict(VRN_GEOMETRY) | {"depth": arguments["slices"]}
     return tree.tensors, WeightsInfo(
         name, "regressor", "vrn", arguments, geometry=geometry, usage=usage.described(), assumed=("z_zero",)
