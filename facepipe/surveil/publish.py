@@ -55,7 +55,7 @@ def _put_files(change: TableChange, folder: BatchFolder, changed: set[str]) -> N
 
 def _put_faces(change: TableChange, folder: BatchFolder, changed: set[str]) -> None:
     """Commit the rows of a batch, and take those out that they replace."""
-    outdated = [name for table in _rows(folder) for name in _pixels_of(table, changed)]
+    outdated = [name for table in _rows(folder, ["sha256", *PATHS]) for name in _pixels_of(table, changed)]
     if folder.read_facts()["replaces"]:
         replaced = _shas(folder, None) - changed
         for part in change.parts():
@@ -66,15 +66,15 @@ def _put_faces(change: TableChange, folder: BatchFolder, changed: set[str]) -> N
     change.commit(folder.number)
 
 
-def _rows(folder: BatchFolder) -> Iterator[pa.Table]:
+def _rows(folder: BatchFolder, columns: list[str] | None = None) -> Iterator[pa.Table]:
     for wave in range(folder.waves()):
-        for rows in read_part(folder.rows_path(wave)):
+        for rows in read_part(folder.rows_path(wave), columns):
             yield pa.Table.from_batches([rows])
 
 
 def _dates(folder: BatchFolder) -> set[str]:
     found: set[str] = set()
-    for table in _rows(folder):
+    for table in _rows(folder, ["time"]):
         found |= {str(day) for day in pc.unique(pc.cast(table["time"], pa.date32())).to_pylist()}
     return found
 
@@ -92,7 +92,7 @@ def _rows_of_date(folder: BatchFolder, date: str, without: set[str]) -> Iterator
 
 def _shas(folder: BatchFolder, which: pc.Expression | None) -> set[str]:
     found: set[str] = set()
-    for table in _rows(folder):
+    for table in _rows(folder, ["sha256", "reason"]):
         found |= set(pc.unique((table if which is None else table.filter(which))["sha256"]).to_pylist())
     return found
 
