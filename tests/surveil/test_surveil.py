@@ -541,9 +541,10 @@ def test_stopped_between_any_two_steps_the_archive_ends_the_same(
     def failing(step):
         def wrapped(*arguments, **options):
             nonlocal left
-            left -= 1
-            if left < 0:
-                raise KeyboardInterrupt
+            if threading.current_thread() is threading.main_thread():  # as with Ctrl-C: Zarr has others
+                left -= 1
+                if left < 0:
+                    raise KeyboardInterrupt
             return step(*arguments, **options)
 
         return wrapped
