@@ -91,7 +91,7 @@ def test_a_run_gives_its_tables_and_arrays(run: fp.Run):
 
 def test_wrong_names_are_named(run: fp.Run, tmp_path: Path):
     for trouble, call in (
-        ("did you mean 'face-00'", lambda: run.reference("face-0")),
+        ("unknown sample 'face-0' .did you mean 'face-0", lambda: run.reference("face-0")),
         ("did you mean 'bicubic'", lambda: run.restored("face-00", method="bicubci", low_px=16)),
         ("unknown low_px '32'", lambda: run.lowres("face-00", low_px=32)),
         ("bench: unknown key 'methds'", lambda: fp.bench(methds=["x"])),
