@@ -9,12 +9,12 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Protocol
 
-from facepipe.core.errors import PluginError
+from facepipe.core.errors import PluginError, UsageError
 from facepipe.core.names import unknown
 from facepipe.core.plugin_checks import check_protocol, plugin_fingerprint, run_plugin
 from facepipe.core.plugins import Plugin, has_plugin, load_plugin, plugin_names
 from facepipe.core.schema import SCORES
-from facepipe.metrics.catalogue import Metric
+from facepipe.metrics.catalogue import METRICS, Metric
 from facepipe.metrics.inputs import MetricInputs
 
 Measure = Callable[[MetricInputs], float | None]
@@ -112,6 +112,10 @@ def open_metric_plugin(name: str) -> PluginMetric:
         PluginError: it cannot be imported, does not keep to `MetricPlugin`, or its column has no good name or
             one that scores have already.
     """
+    if name in METRICS:
+        raise UsageError(
+            f"metric {name!r}: every run has this column; metrics of plug-ins are asked for by name"
+        )
     if not has_plugin("metric", name):
         raise unknown("metric", name, [*plugin_names("metric"), "module:object"])
     plugin = load_plugin("metric", name)

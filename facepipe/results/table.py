@@ -68,6 +68,7 @@ def result_table_text(path: Path, width: int | None = None, styled: bool | None 
         color_system="standard" if styled else None,
         highlight=False,
         legacy_windows=False,
+        force_jupyter=False,
     )
     for regressor, group in groupby(summaries, lambda summary: summary.condition.regressor):
         console.print(_table(regressor, list(group), shown))

@@ -5,12 +5,14 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
+from facepipe.bench.plugin_use import check_plugins
 from facepipe.core import plugins
-from facepipe.core.errors import PluginError, UsageError
+from facepipe.core.errors import EnvironmentTroubleError, PluginError, UsageError
 from facepipe.core.plugins import check_installed, load_plugin, plugin_names
 from facepipe.datasets.catalog import open_dataset
 from facepipe.metrics.inputs import MetricInputs
@@ -125,6 +127,8 @@ def test_names_are_suggested_over_plugins(monkeypatch: pytest.MonkeyPatch):
         get_regressor("sharper-regresor")
     with pytest.raises(UsageError, match="did you mean 'sharper-metric'"):
         open_metric_plugin("sharper-metrc")
+    with pytest.raises(UsageError, match="metric 'ssim': every run has this column"):
+        open_metric_plugin("ssim")
     with pytest.raises(UsageError, match="did you mean 'sharper-dataset'"):
         open_dataset(".", "sharper-datset")
 
@@ -155,3 +159,5 @@ def test_a_worker_says_what_it_lacks(at_hand: Path):
         PluginError, match="lacks method 'at_hand:Blue' of package at_hand .*install it there"
     ):
         check_installed([source])
+    with pytest.raises(EnvironmentTroubleError, match="lacks method 'at_hand:Blue'"):
+        check_plugins(SimpleNamespace(plugins=(source,)))
