@@ -11,8 +11,7 @@ import pyarrow as pa
 
 from facepipe.bench.run_store import RunStore
 from facepipe.bench.spec import Condition, RunSpec, truth_volume_name
-from facepipe.core.errors import EnvironmentTroubleError, PluginError
-from facepipe.core.plugins import PluginSource, check_installed, load_plugin
+from facepipe.core.plugins import PluginSource, load_plugin
 from facepipe.core.truth import Truth
 from facepipe.datasets.filters import FilteredDataset
 from facepipe.datasets.plugin_dataset import PluginDataset
@@ -42,18 +41,6 @@ def used_plugins(spec: RunSpec) -> tuple[PluginSource, ...]:
     if isinstance(dataset, PluginDataset):
         sources.append(load_plugin("dataset", dataset.kind).source)
     return tuple(sources)
-
-
-def check_plugins(spec: RunSpec) -> None:
-    """Check that this worker has the run's plug-ins in the versions that the run began with.
-
-    Raises:
-        EnvironmentTroubleError: one is missing or another; the message names package and machine.
-    """
-    try:
-        check_installed(spec.plugins)
-    except PluginError as error:
-        raise EnvironmentTroubleError(str(error)) from error
 
 
 def with_plugins(spec: RunSpec) -> RunSpec:

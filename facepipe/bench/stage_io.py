@@ -12,7 +12,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from facepipe.bench import stages
-from facepipe.bench.plugin_use import add_metric_columns, check_plugins, metric_columns, plugin_scorer
+from facepipe.bench.plugin_use import add_metric_columns, metric_columns, plugin_scorer
 from facepipe.bench.rescore import earlier_scores
 from facepipe.bench.run_store import ARRAY_RESULT, INGEST_RESULT, SCORE_RESULT, RunStore
 from facepipe.bench.shard_truth import read_truth, shard_truth
@@ -64,18 +64,12 @@ def _guard(index: int, reasons: dict[int, tuple[str, str]], step: Callable[[], N
         reasons[index] = ("unexpected-error", f"{type(error).__name__}: {error}")
 
 
-def _open(spec: RunSpec) -> RunStore:
-    """The run's folder, on a worker that has the run's plug-ins."""
-    check_plugins(spec)
-    return spec.open_store()
-
-
 def _gone(reasons: Reasons) -> dict[int, tuple[str, str]]:
     return {index: why for index, why in reasons.items() if why[0] == MISSING_FILE}
 
 
 def _ingest(spec: RunSpec, unit: BenchUnit, skip: Reasons, device: str) -> Made:  # noqa: ARG001
-    store = _open(spec)
+    store = spec.open_store()
     start, stop = spec.span(unit)
     reasons = dict(skip)
     rows: list[dict[str, Any]] = []
@@ -98,7 +92,7 @@ def _ingest(spec: RunSpec, unit: BenchUnit, skip: Reasons, device: str) -> Made:
 
 
 def _degrade(spec: RunSpec, unit: BenchUnit, skip: Reasons, device: str) -> Made:  # noqa: ARG001
-    store = _open(spec)
+    store = spec.open_store()
     start, stop = spec.span(unit)
     reasons = dict(skip)
     topology = spec.dataset.topology()
@@ -140,7 +134,7 @@ def _degrade(spec: RunSpec, unit: BenchUnit, skip: Reasons, device: str) -> Made
 
 
 def _restore(spec: RunSpec, unit: BenchUnit, skip: Reasons, device: str) -> Made:
-    store = _open(spec)
+    store = spec.open_store()
     start, stop = spec.span(unit)
     condition = unit.condition
     reasons = {**upstream(store, Unit("degrade", Condition(), unit.shard)), **skip}
@@ -156,7 +150,7 @@ def _restore(spec: RunSpec, unit: BenchUnit, skip: Reasons, device: str) -> Made
 
 
 def _regress(spec: RunSpec, unit: BenchUnit, skip: Reasons, device: str) -> Made:
-    store = _open(spec)
+    store = spec.open_store()
     start, stop = spec.span(unit)
     condition = unit.condition
     reasons = {**before_regress(store, condition, unit.shard), **skip}
@@ -184,7 +178,7 @@ def _regress(spec: RunSpec, unit: BenchUnit, skip: Reasons, device: str) -> Made
 
 
 def _score(spec: RunSpec, unit: BenchUnit, skip: Reasons, device: str) -> Made:  # noqa: ARG001
-    store = _open(spec)
+    store = spec.open_store()
     start, stop = spec.span(unit)
     condition = unit.condition
     reasons = {**before_score(spec, store, condition, unit.shard), **skip}

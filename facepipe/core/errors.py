@@ -53,6 +53,10 @@ class PluginError(UsageError):
     """A plug-in is not installed, cannot be imported or does not keep to its protocol."""
 
 
+class PluginFailedError(FacepipeError):
+    """A plug-in that could be loaded failed at its work, or gave something else than its protocol says."""
+
+
 class WeightsError(FacepipeError):
     """A weights file is missing, damaged, unsafe or of an unknown kind."""
 

@@ -10,7 +10,7 @@ from typing import Any, TypeVar, get_args
 import numpy as np
 from numpy.typing import NDArray
 
-from facepipe.core.errors import FacepipeError, PluginError
+from facepipe.core.errors import FacepipeError, PluginError, PluginFailedError
 from facepipe.core.plugins import ColourOrder, Kind, Plugin
 
 T = TypeVar("T")
@@ -44,7 +44,7 @@ def run_plugin(kind: Kind, name: str, step: Callable[[], T]) -> T:
     """Run code of a plug-in; what it is not prepared for becomes an error that names the plug-in.
 
     Raises:
-        PluginError: it raised something else than an error of facepipe's, of the disk or of memory.
+        PluginFailedError: it raised something else than an error of facepipe's, of the disk or of memory.
     """
     try:
         return step()
@@ -52,17 +52,17 @@ def run_plugin(kind: Kind, name: str, step: Callable[[], T]) -> T:
         raise
     except Exception as error:  # anything may happen in the code of others
         reason = " ".join(str(error).split())
-        raise PluginError(f"{kind} {name!r} failed: {type(error).__name__}: {reason}") from error
+        raise PluginFailedError(f"{kind} {name!r} failed: {type(error).__name__}: {reason}") from error
 
 
 def check_result(kind: Kind, name: str, result: NDArray[Any], shape: Sequence[int]) -> None:
     """Check that a plug-in gave uint8 of a shape.
 
     Raises:
-        PluginError: it gave something else.
+        PluginFailedError: it gave something else.
     """
     if result.dtype != np.uint8 or result.shape != tuple(shape):
-        raise PluginError(
+        raise PluginFailedError(
             f"{kind} {name!r} gave {result.dtype} {result.shape}; expected uint8 {tuple(shape)}"
         )
 

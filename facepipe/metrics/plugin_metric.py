@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Protocol
 
-from facepipe.core.errors import PluginError, UsageError
+from facepipe.core.errors import PluginError, PluginFailedError, UsageError
 from facepipe.core.names import unknown
 from facepipe.core.plugin_checks import check_protocol, plugin_fingerprint, run_plugin
 from facepipe.core.plugins import Plugin, has_plugin, load_plugin, plugin_names
@@ -78,7 +78,7 @@ class PluginMetric:
         It gives None where what it needs is missing or its value is not finite.
 
         Raises:
-            PluginError: it fails to load.
+            PluginFailedError: it fails to load.
         """
         return _built(self.name, device)
 
@@ -98,7 +98,9 @@ def _built(name: str, device: str) -> Measure:
         low = -math.inf if description.low is None else description.low
         high = math.inf if description.high is None else description.high
         if not low <= value <= high:
-            raise PluginError(f"metric {name!r} gave {value:g}, and declares a range of {low:g} to {high:g}")
+            raise PluginFailedError(
+                f"metric {name!r} gave {value:g}, and declares a range of {low:g} to {high:g}"
+            )
         return float(value)
 
     return checked

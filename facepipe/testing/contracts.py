@@ -41,7 +41,8 @@ def check_method(name: str) -> None:
 
     Raises:
         ContractError: one of these is not so.
-        PluginError: it cannot be imported, lacks what the protocol asks for, or gives another shape or type.
+        PluginError: it cannot be imported or lacks what the protocol asks for.
+        PluginFailedError: it fails, or gives another shape or type.
     """
     method = open_method_plugin(name)
     _declares(method.plugin)
@@ -62,7 +63,8 @@ def check_regressor(name: str) -> None:
 
     Raises:
         ContractError: one of these is not so, or all its volumes of faces are empty.
-        PluginError: it cannot be imported, lacks what the protocol asks for, or gives another shape or type.
+        PluginError: it cannot be imported or lacks what the protocol asks for.
+        PluginFailedError: it fails, or gives another shape or type.
     """
     regressor = open_regressor_plugin(name)
     _declares(regressor.plugin)
@@ -83,7 +85,8 @@ def check_metric(name: str) -> None:
 
     Raises:
         ContractError: one of these is not so.
-        PluginError: it cannot be imported, lacks what the protocol asks for, or leaves its range.
+        PluginError: it cannot be imported or lacks what the protocol asks for.
+        PluginFailedError: it fails, or leaves its range.
     """
     metric = open_metric_plugin(name)
     _declares(metric.plugin)

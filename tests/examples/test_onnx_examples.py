@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from onnx_files import write_onnx
 
-from facepipe.core.errors import PluginError
+from facepipe.core.errors import PluginFailedError
 from facepipe.core.plugins import load_plugin
 from facepipe.metrics.inputs import MetricInputs
 from facepipe.metrics.plugin_metric import open_metric_plugin
@@ -87,7 +87,7 @@ def test_3ddfa_v2_is_scored_like_any_regressor(
     assert inside.any(axis=(0, 1)).nonzero()[0][[0, -1]].tolist() == [43, 106]
     (tddfa / "param_mean_std_62d_120x120.pkl").write_bytes(pickle.dumps(os.system))
     assert get_regressor("mine:here").fingerprint() != before
-    with pytest.raises(PluginError, match="system in a file of arrays"):
+    with pytest.raises(PluginFailedError, match="system in a file of arrays"):
         PluginVolumes("mine:here")
 
 

@@ -75,7 +75,7 @@ class PluginMethod:
 
         Raises:
             UsageError: it does not fit the size.
-            PluginError: it fails to load.
+            PluginFailedError: it fails to load.
         """
         if not self.fits(low_px):
             raise UsageError(f"method {self.name!r} does not restore images of {low_px} px")
@@ -114,7 +114,7 @@ class PluginResolver:
 
         Raises:
             UsageError: the images have another size.
-            PluginError: the result has another shape or type.
+            PluginFailedError: the result has another shape or type.
         """
         if lowres.shape[1:] != (self._low_px, self._low_px, 3):
             raise UsageError(f"method {self._name!r} was loaded for {self._low_px} px: got {lowres.shape}")

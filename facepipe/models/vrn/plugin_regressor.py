@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from facepipe.core.conventions import NETWORK_PX, VolumeGeometry
-from facepipe.core.errors import PluginError, UsageError
+from facepipe.core.errors import PluginError, PluginFailedError, UsageError
 from facepipe.core.plugin_checks import check_protocol, check_result, plugin_fingerprint, run_plugin
 from facepipe.core.plugins import ColourOrder, Plugin, load_plugin
 from facepipe.geometry.mesh_volume import FaceMesh, mesh_volume
@@ -82,7 +82,7 @@ class PluginRegressor:
         A plug-in runs in its own way, whatever the backend.
 
         Raises:
-            PluginError: it fails to load.
+            PluginFailedError: it fails to load.
         """
         return _built(self.name, device)
 
@@ -118,7 +118,7 @@ class PluginVolumes:
 
         Raises:
             UsageError: the images have another size.
-            PluginError: the result has another shape or type.
+            PluginFailedError: the result has another shape or type.
             SampleError: a mesh is not finite or lies absurdly far outside.
         """
         if images.shape[1:] != (NETWORK_PX, NETWORK_PX, 3):
@@ -131,7 +131,9 @@ class PluginVolumes:
             check_result("regressor", self._name, volumes, (len(images), *geometry.shape))
             return volumes
         if len(found) != len(images):
-            raise PluginError(f"regressor {self._name!r} gave {len(found)} meshes for {len(images)} images")
+            raise PluginFailedError(
+                f"regressor {self._name!r} gave {len(found)} meshes for {len(images)} images"
+            )
         return np.stack([mesh_volume(mesh, geometry) for mesh in found])
 
 
