@@ -25,7 +25,7 @@ from facepipe.bench.result_checks import CHECKED_SAMPLES, CheckedSample, check_r
 from facepipe.bench.run_store import RunStore
 from facepipe.bench.spec import RunSpec
 from facepipe.bench.stages import truth_in_crop
-from facepipe.core.errors import RunConflictError, SampleError, UsageError
+from facepipe.core.errors import RunConflictError, SampleError, UsageError, printable
 from facepipe.core.files import file_digest
 from facepipe.core.tables import write_table
 from facepipe.datasets.catalog import open_dataset
@@ -108,6 +108,8 @@ def prepare(config: BenchConfig) -> RunStore:
     source = spec.dataset.truth_source()
     if source.notice:
         logger.info("%s: %s", spec.dataset.name, source.notice)
+    for passed in source.passed_over:
+        logger.warning("%s: passed over: %s", spec.dataset.name, printable(str(passed)))
     _write_candidates(store, refs)
     store.write_run(
         {

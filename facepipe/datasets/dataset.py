@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from facepipe.core.truth import Topology, Truth, TruthKind
+from facepipe.imaging.passed_over import PassedOver
 
 __all__ = ["Dataset", "Sample", "SampleRef", "Topology", "Truth", "TruthKind", "TruthSource"]
 
@@ -60,11 +61,13 @@ class TruthSource:
         description: one line for a person, such as the model, the region and its number of vertices.
         fingerprint: a digest of everything beyond the samples' own files that determines the truth.
         notice: what would give more truth, or what is not read, or ''. Said once in a run.
+        passed_over: files that are no samples, by reason. Said once in a run.
     """
 
     description: str
     fingerprint: str = ""
     notice: str = ""
+    passed_over: tuple[PassedOver, ...] = ()
 
 
 class Dataset(Protocol):

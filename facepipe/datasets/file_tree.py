@@ -13,9 +13,12 @@ from functools import lru_cache
 from pathlib import Path, PurePosixPath
 
 from facepipe.core.errors import MISSING_FILE, EnvironmentTroubleError, SampleError, UsageError
+from facepipe.imaging.file_kinds import HEAD_BYTES
 from facepipe.imaging.images import MAX_FILE_BYTES
 
-PHOTO_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff"})
+PHOTO_SUFFIXES = frozenset(
+    {".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif", ".avif", ".jp2"}
+)
 
 _SPELLED_SUFFIXES = PHOTO_SUFFIXES | {suffix.upper() for suffix in PHOTO_SUFFIXES}
 
@@ -115,6 +118,17 @@ class FileTree:
             if twin < photo and self.exists(twin) and not self._is_same(twin, photo):
                 return twin
         return None
+
+    def head(self, name: str) -> bytes:
+        """The first bytes of a file, b'' where it cannot be read."""
+        try:
+            if self.is_zip:
+                with _open_zip(*_identity(self.source)).open(self._full(name)) as member:
+                    return member.read(HEAD_BYTES)
+            with (self.source / self._full(name)).open("rb") as file:
+                return file.read(HEAD_BYTES)
+        except (OSError, zipfile.BadZipFile, zlib.error, NotImplementedError, RuntimeError, KeyError):
+            return b""
 
     def read(self, name: str) -> bytes:
         """The bytes of a file.

@@ -11,6 +11,7 @@ from facepipe.core.errors import SampleError, printable
 from facepipe.datasets.dataset import Dataset, Sample, SampleRef
 from facepipe.datasets.fitted import FittedDataset
 from facepipe.datasets.split import SPLITS, split_of
+from facepipe.imaging.passed_over import PassedOver
 
 YAW_BINS_DEG = ((0, 30), (30, 60), (60, 90))
 
@@ -60,6 +61,7 @@ class Inspection:
         subsets: name -> counts.
         problems: reason code -> what is wrong.
         unpaired: .mat files without an image.
+        passed_over: files that are no samples, by reason.
     """
 
     name: str
@@ -69,6 +71,7 @@ class Inspection:
     subsets: dict[str, SubsetCount] = field(default_factory=dict)
     problems: dict[str, Problem] = field(default_factory=dict)
     unpaired: list[str] = field(default_factory=list)
+    passed_over: tuple[PassedOver, ...] = ()
 
     @property
     def images(self) -> int:
@@ -97,6 +100,7 @@ def inspect_dataset(
     """
     source = dataset.truth_source()
     found = Inspection(dataset.name, dataset.kind, source.description, source.notice)
+    found.passed_over = source.passed_over
     if isinstance(dataset, FittedDataset):
         found.unpaired = dataset.unpaired()
 
@@ -157,6 +161,7 @@ def as_text(found: Inspection) -> str:
     ]
     if found.unpaired:
         problems.append(["mat-without-image", str(len(found.unpaired)), printable(found.unpaired[0])])
+    problems += [["passed-over", str(passed.count), printable(str(passed))] for passed in found.passed_over]
     lines += [
         "",
         *(_table([["problem", "count", "for example"], *problems]) if problems else ["no problems"]),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from importlib.util import find_spec
 from typing import Literal
 
 HEAD_BYTES = 64
@@ -78,6 +79,11 @@ def kind_of(head: bytes) -> FileKind | None:
     if head[:2] == b"BM" and head[6:10] == bytes(4) and 12 <= int.from_bytes(head[14:18], "little") <= 256:
         return BMP
     return None
+
+
+def can_read_heic() -> bool:
+    """Whether the package that decodes HEIC is installed."""
+    return find_spec("pi_heif") is not None
 
 
 def _kind_of_brands(head: bytes) -> FileKind:

@@ -10,7 +10,6 @@ import warnings
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
-from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
@@ -19,7 +18,7 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 
 from facepipe.core.errors import SampleError
 from facepipe.imaging.colour import to_srgb
-from facepipe.imaging.file_kinds import HEAD_BYTES, HEIC, HEIC_WAY_OUT, IMAGE_KINDS, kind_of
+from facepipe.imaging.file_kinds import HEAD_BYTES, HEIC, HEIC_WAY_OUT, IMAGE_KINDS, can_read_heic, kind_of
 from facepipe.imaging.sample_depth import to_8_bits
 
 MAX_PIXELS = 64_000_000
@@ -117,11 +116,6 @@ def open_image(data: bytes, name: str, max_pixels: int) -> Iterator[Image.Image]
             truncated = "truncated" in str(error).lower() or isinstance(error, EOFError)
             reason = "truncated-image" if truncated else "broken-image"
             raise SampleError(reason, f"{name}: {error}") from error
-
-
-def can_read_heic() -> bool:
-    """Whether the package that decodes HEIC is installed."""
-    return find_spec("pi_heif") is not None
 
 
 def _formats(data: bytes, name: str) -> tuple[str, ...]:

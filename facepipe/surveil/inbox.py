@@ -5,12 +5,17 @@ from __future__ import annotations
 import os
 import stat
 import time
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from facepipe.core.errors import EnvironmentTroubleError, UsageError
+from facepipe.imaging.file_kinds import HEAD_BYTES
+from facepipe.imaging.passed_over import HIDDEN, NOT_REGULAR, extension_of, why_not
 
+# What is called so is looked at whatever it holds, other files if their content is of a kind that is
+# read.
 IMAGES = (".jpg", ".jpeg", ".png", ".webp", ".tif", ".tiff")
 VIDEOS = (".mp4", ".avi", ".mkv")
 
@@ -51,14 +56,19 @@ class Listing:
 
     Attributes:
         unsettled: files that changed just now; the next run takes them.
-        other: files of other kinds, hidden ones and links.
+        passed_over: files that are not looked at, by extension and reason.
         files: files listed.
     """
 
     unsettled: int = 0
-    other: int = 0
+    passed_over: Counter[tuple[str, str]] = field(default_factory=Counter)
     files: int = 0
     unreadable: list[str] = field(default_factory=list)
+
+    @property
+    def other(self) -> int:
+        """Files that are not looked at."""
+        return self.passed_over.total()
 
 
 def shown(path: bytes) -> str:
@@ -118,8 +128,13 @@ def _walk(
         except OSError as error:
             listing.unreadable.append(f"{shown(path)}: {error.strerror}")
             continue
-        if name.startswith(b".") or not stat.S_ISREG(facts.st_mode) or not _wanted(name):
-            listing.other += 1
+        try:
+            why = _why_not(root, path, facts)
+        except OSError as error:
+            listing.unreadable.append(f"{shown(path)}: {error.strerror}")
+            continue
+        if why is not None:
+            listing.passed_over[extension_of(shown(name)), why] += 1
         elif abs(time.time_ns() - facts.st_ctime_ns) < settle_ns:
             listing.unsettled += 1
         else:
@@ -131,8 +146,20 @@ def _names(folder: bytes) -> list[bytes]:
     return sorted(os.listdir(folder))  # noqa: PTH208 - bytes
 
 
-def _wanted(name: bytes) -> bool:
-    return _extension(name) in IMAGES or _extension(name) in VIDEOS
+def _why_not(root: bytes, path: bytes, facts: os.stat_result) -> str | None:
+    """Why a file is not looked at; None if it is."""
+    name = path.rpartition(b"/")[2]
+    if name.startswith(b"."):
+        return HIDDEN
+    if not stat.S_ISREG(facts.st_mode):
+        return NOT_REGULAR
+    if _extension(name) in (*IMAGES, *VIDEOS):
+        return None
+    file = os.open(os.path.join(root, path), os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)  # noqa: PTH118
+    try:
+        return why_not(os.read(file, HEAD_BYTES), with_videos=True)
+    finally:
+        os.close(file)
 
 
 def _extension(name: bytes) -> str:

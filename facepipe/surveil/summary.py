@@ -8,7 +8,9 @@ from typing import Any
 
 import pyarrow as pa
 
+from facepipe.core.errors import printable
 from facepipe.core.schema import STAGES
+from facepipe.imaging.passed_over import summarised
 from facepipe.pipeline.executor import StageResult
 from facepipe.surveil.inbox import Listing
 
@@ -98,7 +100,8 @@ class Summary:
         if self.unread:
             text.append(f"{self.unread} files could not be read, or changed meanwhile: left to the next run")
         if listing.other:
-            text.append(f"{listing.other} files passed over: of other kinds, hidden, or links")
+            text.append(f"{listing.other} files passed over:")
+            text += [f"  {printable(str(passed))}" for passed in summarised(listing.passed_over)]
         text += [f"not readable: {name}" for name in listing.unreadable]
         faces = self.rows.get("", 0)
         others = ", ".join(f"{count} {name}" for name, count in sorted(self.rows.items()) if name)

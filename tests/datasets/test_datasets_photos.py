@@ -16,7 +16,9 @@ from PIL import Image
 from facepipe.core.errors import EnvironmentTroubleError, SampleError, UsageError
 from facepipe.datasets.catalog import open_dataset
 from facepipe.datasets.file_tree import FileTree
+from facepipe.datasets.inspection import as_text, inspect_dataset
 from facepipe.datasets.photos import PhotosDataset
+from facepipe.imaging import passed_over
 
 
 def save(path: Path, grey: int = 100, **options) -> None:
@@ -91,3 +93,52 @@ def test_a_folder_that_cannot_be_read_is_named(tmp_path: Path, monkeypatch: pyte
             FileTree(tmp_path).folders("locked")
     monkeypatch.undo()
     assert [ref.sample_id for ref in PhotosDataset(tmp_path).refs()] == ["a", "locked/b"]
+
+
+HEIC = b"\0\0\0\x18ftypheic\0\0\0\0mif1heic" + bytes(100)
+
+
+class TestWhatIsToldByContent:
+    @pytest.fixture
+    def folder(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+        monkeypatch.setattr(passed_over, "can_read_heic", lambda: False)
+        for name, kind in (("a.jpg", "JPEG"), ("b", "PNG"), ("c.dat", "AVIF"), ("d.jfif", "JPEG")):
+            save(tmp_path / name, format=kind)
+        (tmp_path / "IMG_1.HEIC").write_bytes(HEIC)
+        (tmp_path / "IMG_2.MOV").write_bytes(b"\0\0\0\x14ftypqt  " + bytes(20))
+        (tmp_path / "notes.txt").write_text("no photo")
+        return tmp_path
+
+    def test_any_name_will_do(self, folder: Path) -> None:
+        dataset = PhotosDataset(folder)
+        refs = dataset.refs()
+        assert [ref.sample_id for ref in refs] == ["a", "b", "c.dat", "d"]
+        assert {dataset.load(ref).image.shape for ref in refs} == {(8, 12, 3)}
+
+    def test_what_is_passed_over_is_named(self, folder: Path) -> None:
+        said = {passed.extensions: passed.why for passed in PhotosDataset(folder).truth_source().passed_over}
+        assert set(said) == {"1 .heic", "1 .mov", "1 .txt"}
+        assert "facepipe[heic]" in said["1 .heic"]
+        assert "surveil" in said["1 .mov"]
+        found = as_text(inspect_dataset(PhotosDataset(folder), PhotosDataset(folder).refs(), 1))
+        assert "no problems" not in found
+        assert "1 .heic: HEIC is read with the extra" in found
+
+    def test_nothing_but_what_is_passed_over(self, tmp_path: Path, folder: Path) -> None:
+        for name in ("a.jpg", "b", "c.dat", "d.jfif"):
+            (folder / name).unlink()
+        with pytest.raises(UsageError, match=r"1 \.heic: HEIC is read with"):
+            PhotosDataset(folder).refs()
+
+    def test_ids_stay_apart(self, tmp_path: Path) -> None:
+        save(tmp_path / "c.dat", format="PNG")
+        save(tmp_path / "c.dat.png")
+        save(tmp_path / "c.png")
+        dataset = PhotosDataset(tmp_path)
+        reasons = {}
+        for ref in dataset.refs():
+            try:
+                dataset.load(ref)
+            except SampleError as error:
+                reasons[ref.source_path] = error.reason
+        assert reasons == {"c.dat.png": "duplicate-id"}

@@ -21,6 +21,7 @@ from facepipe.core.conventions import VolumeGeometry
 from facepipe.core.errors import FacepipeError, RunConflictError
 from facepipe.core.files import replacing
 from facepipe.geometry.volume import surface
+from facepipe.imaging import passed_over
 from facepipe.pipeline.batch_store import BatchStore
 from facepipe.surveil.archive import Archive
 from facepipe.surveil.capture_time import from_exif, from_file, from_name, from_video
@@ -260,6 +261,28 @@ def test_listing_memory_does_not_grow_with_the_number_of_folders(tmp_path: Path)
     assert paths == sorted(paths)
     assert (len(paths), listing.files, listing.other) == (15, 15, 2)
     assert not list(list_inbox(tmp_path, timedelta(hours=1).total_seconds(), Listing()))
+
+
+def test_what_is_listed_is_told_by_content(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(passed_over, "can_read_heic", lambda: False)
+    picture = io.BytesIO()
+    Image.new("RGB", (8, 8)).save(picture, "AVIF")
+    for name, content in (
+        ("a.bin", picture.getvalue()),
+        ("b.MOV", b"\0\0\0\x14ftypqt  " + bytes(20)),
+        ("c.webm", b"\x1aE\xdf\xa3" + bytes(20)),
+        ("d.heic", b"\0\0\0\x18ftypheic" + bytes(20)),
+        ("e.txt", b"text"),
+        ("f.txt", b""),
+        ("g.jpg", b"no picture, though it is called one: a row with a reason"),
+        (".h.png", b""),
+    ):
+        (tmp_path / name).write_bytes(content)
+    listing = Listing()
+    assert [file.source for file in list_inbox(tmp_path, 0, listing)] == ["a.bin", "b.MOV", "c.webm", "g.jpg"]
+    said = {passed.extensions: passed.why for passed in passed_over.summarised(listing.passed_over)}
+    assert set(said) == {"1 .heic", "2 .txt", "1 .png"}
+    assert "facepipe[heic]" in said["1 .heic"]
 
 
 def test_writers_of_one_number_on_two_machines_do_not_meet(tmp_path: Path) -> None:
