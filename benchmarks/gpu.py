@@ -80,7 +80,7 @@ def faces(device: torch.device, batch: int, seconds: float) -> tuple[float, floa
     started = time.perf_counter()
     people = [sample(seed) for seed in range(batch)]
     chosen = batch / (time.perf_counter() - started)
-    return per_second(lambda: len(factory(people, VolumeGeometry()).image), device, seconds), chosen
+    return per_second(lambda: len(factory(people, VolumeGeometry()).images), device, seconds), chosen
 
 
 def main() -> None:
