@@ -1,9 +1,9 @@
 """Marching cubes of a volume of whole numbers, only where its surface lies.
 
-The surface is that of `skimage.measure.marching_cubes` in the same order (Lewiner et al. 2003), its vertices on
-edges to the last bit, the few inside cells within rounding: how a cell is cut is asked of it, once for each of the patterns whose cut follows from which corners
-are inside, and each time for cells that can be cut in two ways. Going through the cells and sharing vertices
-between them is done here.
+Triangles are those of `skimage.measure.marching_cubes` in its order (Lewiner et al. 2003), vertices on edges
+to the last bit, the few inside cells within rounding: how a cell is cut is asked of it, once for each of the
+patterns whose cut follows from which corners are inside, and each time for cells that can be cut in two ways.
+Going through the cells and sharing vertices between them is done here.
 """
 
 from __future__ import annotations
