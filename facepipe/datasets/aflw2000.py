@@ -10,7 +10,8 @@ from facepipe.datasets.file_tree import FileTree, stem
 from facepipe.datasets.fitted import FittedDataset, centred_landmarks, dense_truth
 from facepipe.datasets.matfile import Arrays
 from facepipe.datasets.pairs import Pairs
-from facepipe.datasets.parameters import read_parameters, read_points
+from facepipe.datasets.parameters import has_missing, read_parameters, read_points
+from facepipe.datasets.pose_check import check_pose
 
 
 @dataclass(frozen=True)
@@ -30,6 +31,9 @@ class Aflw2000(FittedDataset):
         points = read_points(arrays, "pt3d_68", 3, path)
         if self.model is not None:
             return dense_truth(self.model.load(), face, self.image_px, dense)
+        if has_missing(points):
+            return Truth()
+        check_pose(points, face.pose, path)
         return centred_landmarks(points)
 
     def landmark_source(self) -> str:

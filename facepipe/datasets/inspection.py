@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections import Counter
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -14,6 +15,9 @@ from facepipe.datasets.split import SPLITS, split_of
 from facepipe.imaging.passed_over import PassedOver
 
 YAW_BINS_DEG = ((0, 30), (30, 60), (60, 90))
+
+SAME_YAW_DEG = 1.0
+"""Versions of a photo that differ by less may have the same landmarks."""
 
 _BATCH = 256
 
@@ -111,11 +115,14 @@ def inspect_dataset(
             return ref, error
         return ref, Sample(sample.image[:0], sample.sha256, sample.truth, sample.yaw_deg)
 
+    seen: dict[bytes, tuple[str, float]] = {}
     with ThreadPoolExecutor(threads) as pool:
         for start in range(0, len(refs), _BATCH):
             batch = refs[start : start + _BATCH]
             for ref, result in pool.map(read, batch):
                 _count(found, ref, result)
+                if isinstance(result, Sample):
+                    _compare_landmarks(found, ref, result, seen)
             on_progress(len(batch))
     return found
 
@@ -135,6 +142,26 @@ def _count(found: Inspection, ref: SampleRef, result: Sample | SampleError) -> N
             # Faces seen slightly from behind belong to the last bin.
             if low <= abs(result.yaw_deg) < high or high == YAW_BINS_DEG[-1][1] <= abs(result.yaw_deg):
                 subset.yaw[f"{low}-{high}"] += 1
+
+
+def _compare_landmarks(
+    found: Inspection, ref: SampleRef, sample: Sample, seen: dict[bytes, tuple[str, float]]
+) -> None:
+    """Note landmarks that another sample of another pose has, too.
+
+    Args:
+        found: so far.
+        ref: the sample.
+        sample: as it was read.
+        seen: digest of landmarks -> the first sample that has them, and its yaw.
+    """
+    if sample.truth.landmarks is None or sample.yaw_deg is None:
+        return
+    key = hashlib.sha256(sample.truth.landmarks.tobytes()).digest()
+    first, yaw_deg = seen.setdefault(key, (ref.sample_id, sample.yaw_deg))
+    if abs(yaw_deg - sample.yaw_deg) > SAME_YAW_DEG:
+        example = f"{ref.sample_id}: the very landmarks of {first}, which is turned otherwise"
+        found.problems.setdefault("landmarks-copied", Problem(example=example)).count += 1
 
 
 def as_text(found: Inspection) -> str:

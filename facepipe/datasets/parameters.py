@@ -16,6 +16,9 @@ N_LANDMARKS = 68
 MATLAB_OFFSET_PX = 0.5
 """MATLAB's 1-based pixel x is the continuous coordinate x - 0.5."""
 
+MISSING = -1.0
+"""Stands for a coordinate of a landmark that nobody could see."""
+
 MAX_OUTSIDE_SHARE = 0.25
 """Largest share of the landmarks that may lie outside the image; faces cut off at the border have some."""
 
@@ -81,6 +84,11 @@ def read_points(arrays: Arrays, key: str, dims: int, name: str) -> NDArray[np.fl
     points = np.array(values, np.float32)
     points[:, :2] -= MATLAB_OFFSET_PX
     return points
+
+
+def has_missing(points: NDArray[np.float32]) -> bool:
+    """Whether landmarks of `read_points` are marked as missing, as data sets do it: by -1 for x and y."""
+    return bool((points[:, :2] == MISSING - MATLAB_OFFSET_PX).all(axis=1).any())
 
 
 def check_landmarks(landmarks: NDArray[np.float32], width_px: int, height_px: int, name: str) -> None:

@@ -10,7 +10,8 @@ from facepipe.datasets.file_tree import FileTree, stem
 from facepipe.datasets.fitted import FittedDataset, dense_truth
 from facepipe.datasets.matfile import Arrays, read_mat
 from facepipe.datasets.pairs import Pairs, spelled_alike
-from facepipe.datasets.parameters import read_parameters, read_points
+from facepipe.datasets.parameters import has_missing, read_parameters, read_points
+from facepipe.datasets.pose_check import check_pose
 
 SETS = frozenset(f"{name}{flip}" for name in ("AFW", "HELEN", "IBUG", "LFPW") for flip in ("", "_Flip"))
 
@@ -38,11 +39,14 @@ class W300LP(FittedDataset):
         if self.model is not None:
             return dense_truth(self.model.load(), face, self.image_px, dense)
         points_name = f"{_LANDMARKS}/{stem(ref.source_path)}_pts.mat"
-        if not self.tree.exists(points_name):
-            return Truth("landmarks2d", None, contour)
-        points_path = self.tree.path(points_name)
-        points = read_mat(self.tree.read(points_name), points_path, ("pts_3d",))
-        return Truth("landmarks2d", None, read_points(points, "pts_3d", 2, points_path))
+        points = contour
+        if self.tree.exists(points_name):
+            path = self.tree.path(points_name)
+            points = read_points(read_mat(self.tree.read(points_name), path, ("pts_3d",)), "pts_3d", 2, path)
+        if has_missing(points):
+            return Truth()
+        check_pose(points, face.pose, path)
+        return Truth("landmarks2d", None, points)
 
     def landmark_source(self) -> str:
         """Where 2D landmarks come from."""

@@ -77,3 +77,37 @@ def test_nothing_usable_is_a_failure(tmp_path: Path) -> None:
     (tmp_path / "a.jpg").write_text("text")
     with pytest.raises(FacepipeError, match="none of the 1 images"):
         CliRunner().invoke(data, ["inspect", str(tmp_path)], catch_exceptions=False)
+
+
+def test_turned_versions_with_the_landmarks_of_the_original(tmp_path: Path) -> None:
+    """As in a copy of 300W-LP that is about: every version has the landmarks of the photo."""
+    root = tmp_path / "300W_LP" / "IBUG"
+    yaws_deg = (70, 30, 1, -50)
+    original = write_sample(root / "IBUG_image_011_1_0", Face(yaw_rad=np.radians(70)))
+    for number, yaw_deg in enumerate(yaws_deg[1:], 1):
+        face = Face(yaw_rad=np.radians(yaw_deg))
+        write_sample(root / f"IBUG_image_011_1_{number}", face, pt2d=original["pt2d"])
+    found = inspect_dataset(open_dataset(root.parent), open_dataset(root.parent).refs(), 1)
+    assert found.sound == 1
+    assert found.problems["landmarks-not-of-pose"].count == 3
+    assert "a yaw of 30 degrees" in found.problems["landmarks-not-of-pose"].example
+
+    write_sample(root / "IBUG_image_012_1_0", Face(yaw_rad=np.radians(60)), pt2d=original["pt2d"])
+    found = inspect_dataset(open_dataset(root.parent), open_dataset(root.parent).refs(), 1)
+    assert found.problems["landmarks-copied"].count == 1
+    assert "IBUG_image_012_1_0" in found.problems["landmarks-copied"].example
+
+    for number, yaw_deg in enumerate(yaws_deg):
+        write_sample(root / f"IBUG_image_011_1_{number}", Face(yaw_rad=np.radians(yaw_deg)))
+    sound = inspect_dataset(open_dataset(root.parent), open_dataset(root.parent).refs()[:4], 1)
+    assert sound.problems == {}
+
+
+def test_landmarks_at_minus_one_are_missing(tmp_path: Path) -> None:
+    points = Face().variables(np.random.default_rng(0))["pt2d"]
+    points[:, 5] = -1
+    write_sample(tmp_path / "300W_LP/AFW/AFW_1_1_0", Face(), pt2d=points)
+    dataset = open_dataset(tmp_path / "300W_LP")
+    (sample,) = map(dataset.load, dataset.refs())
+    assert sample.truth.kind == "none"
+    assert sample.truth.landmarks is None

@@ -9,6 +9,8 @@ import numpy as np
 import scipy.io
 from PIL import Image
 
+from facepipe.geometry.head import load_head
+
 IMAGE_PX = 450
 
 # x, y of the iBUG points on a face of half width 1, y up: jaw, brows, nose, eyes, mouth.
@@ -98,6 +100,13 @@ def write_bfm_model(folder: Path, model: ModelArrays) -> None:
     scipy.io.savemat(folder / "BFM.mat", {"model": fields})
 
 
+def _landmarks_z() -> np.ndarray:
+    """Depths (68,) of a mean head's landmarks, in units of `LANDMARKS_XY`."""
+    model = load_head().model
+    points = model.mean[model.landmarks]
+    return (points[:, 2] - points[:, 2].mean()) / np.ptp(points[:, 1]) * np.ptp(LANDMARKS_XY[:, 1])
+
+
 @dataclass(frozen=True)
 class Face:
     """What a published .mat says of one face."""
@@ -109,7 +118,8 @@ class Face:
 
     def variables(self, rng: np.random.Generator) -> dict[str, np.ndarray]:
         """The variables of a 300W-LP .mat, landmarks consistent with a face in the image's middle."""
-        points = 225 + LANDMARKS_XY.T * np.array([[105.0], [-105.0]])
+        turned = np.cos(self.yaw_rad) * LANDMARKS_XY[:, 0] - np.sin(self.yaw_rad) * _landmarks_z()
+        points = 225 + np.stack([turned, LANDMARKS_XY[:, 1]]) * np.array([[105.0], [-105.0]])
         return {
             "Pose_Para": np.array(
                 [[self.pitch_rad, self.yaw_rad, self.roll_rad, 225, 225, -60, self.scale]], np.float32
