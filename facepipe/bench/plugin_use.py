@@ -6,13 +6,13 @@ from collections.abc import Callable, Iterable
 from dataclasses import asdict, replace
 from typing import Any
 
-import numpy as np
 import pyarrow as pa
 
 from facepipe.bench.run_store import RunStore
+from facepipe.bench.shard_truth import read_truth
 from facepipe.bench.spec import Condition, RunSpec, truth_volume_name
 from facepipe.core.plugins import PluginSource, load_plugin
-from facepipe.core.truth import Truth
+from facepipe.core.truth import Truth, TruthKind
 from facepipe.datasets.filters import FilteredDataset
 from facepipe.datasets.plugin_dataset import PluginDataset
 from facepipe.metrics.inputs import MetricInputs
@@ -82,7 +82,7 @@ def add_metric_columns(schema: pa.Schema, columns: Iterable[str]) -> pa.Schema:
 
 def plugin_scorer(
     spec: RunSpec, store: RunStore, condition: Condition
-) -> Callable[[int, str, Scores], Scores]:
+) -> Callable[[int, TruthKind, Scores], Scores]:
     """A function that scores a sample by plug-in metrics, from its index, kind of truth and what is known.
 
     Args:
@@ -95,7 +95,7 @@ def plugin_scorer(
     """
     measures = {metric.description.name: metric.build() for metric in map(open_metric_plugin, spec.metrics)}
 
-    def score(index: int, truth: str, known: Scores) -> Scores:
+    def score(index: int, truth: TruthKind, known: Scores) -> Scores:
         missing = measures.keys() - known.keys()
         if not missing:
             return {}
@@ -106,7 +106,7 @@ def plugin_scorer(
 
 
 def metric_inputs(
-    spec: RunSpec, store: RunStore, condition: Condition, index: int, truth: str
+    spec: RunSpec, store: RunStore, condition: Condition, index: int, truth: TruthKind
 ) -> MetricInputs:
     """Read what metrics may look at in one sample under one condition.
 
@@ -124,7 +124,7 @@ def metric_inputs(
     images = {"reference": one("reference"), "restored": one(condition.restored)}
     geometry = spec.regressors.get(condition.regressor)
     if geometry is None:
-        return MetricInputs(**images, truth=_truth(one, truth, dense=False))
+        return MetricInputs(**images, truth=_truth(store, truth, index, dense=False))
     topology = spec.dataset.topology()
     dense = truth == "dense" and topology is not None
     return MetricInputs(
@@ -132,17 +132,12 @@ def metric_inputs(
         volume=one(condition.volume),
         reference_volume=one(condition.reference().volume),
         geometry=geometry,
-        truth=_truth(one, truth, dense),
+        truth=_truth(store, truth, index, dense),
         topology=topology,
         truth_volume=one(truth_volume_name(geometry)) if dense else None,
     )
 
 
-def _truth(one: Callable[[str], Any], kind: str, dense: bool) -> Truth:
-    if kind == "none":
-        return Truth()
-    landmarks = one("truth/landmarks")
-    flat = bool(np.isnan(landmarks[:, 2]).all())
-    known = bool(np.isfinite(landmarks[:, :2]).any())
-    points = (landmarks[:, :2] if flat else landmarks) if known else None
-    return Truth(kind, one("truth/vertices") if dense else None, points)  # type: ignore[arg-type]
+def _truth(store: RunStore, kind: TruthKind, index: int, dense: bool) -> Truth:
+    """The truth of a sample; where its mesh is not among the arrays, what is known beside it."""
+    return read_truth(store, "landmarks3d" if kind == "dense" and not dense else kind, index)
