@@ -11,92 +11,11 @@
 
   // -- meshes -----------------------------------------------------------------------------------
 
-  // Deflate (RFC 1951). Browsers have it as a stream, but that answers late: then a page that is printed or
-  // photographed as soon as it has loaded would lack its meshes.
-  function inflate(bytes, size) {
-    const out = new Uint8Array(size);
-    let [written, read, buffer, held] = [0, 0, 0, 0];
-    const take = (n) => {
-      for (; held < n; held += 8) buffer |= bytes[read++] << held;
-      const value = buffer & ((1 << n) - 1);
-      buffer >>>= n;
-      held -= n;
-      return value;
-    };
-    // Canonical codes: how many there are of each length, and their symbols in order.
-    const book = (lengths) => {
-      const counts = new Uint16Array(16);
-      for (const length of lengths) counts[length]++;
-      counts[0] = 0;
-      const next = new Uint16Array(16);
-      for (let l = 1; l < 15; l++) next[l + 1] = next[l] + counts[l];
-      const symbols = new Uint16Array(lengths.length);
-      lengths.forEach((length, symbol) => length && (symbols[next[length]++] = symbol));
-      return { counts, symbols };
-    };
-    const symbol = ({ counts, symbols }) => {
-      let [code, lowest, before] = [0, 0, 0];
-      for (let l = 1; l < 16; l++) {
-        code = (code << 1) | take(1);
-        lowest <<= 1;
-        if (code - lowest < counts[l]) return symbols[before + code - lowest];
-        before += counts[l];
-        lowest += counts[l];
-      }
-      throw new Error("a mesh of this page is damaged");
-    };
-    const repeat = (value, n) => new Array(n).fill(value);
-    const fixed = [
-      book([...repeat(8, 144), ...repeat(9, 112), ...repeat(7, 24), ...repeat(8, 8)]),
-      book(repeat(5, 30)),
-    ];
-    const ORDER = [16, 17, 18, 0, 8, 7, 9, 6, 10, 5, 11, 4, 12, 3, 13, 2, 14, 1, 15];
-    const dynamic = () => {
-      const [n, distances, m] = [take(5) + 257, take(5) + 1, take(4) + 4];
-      const first = repeat(0, 19);
-      for (let i = 0; i < m; i++) first[ORDER[i]] = take(3);
-      const short = book(first);
-      const lengths = [];
-      while (lengths.length < n + distances) {
-        const s = symbol(short);
-        if (s < 16) lengths.push(s);
-        else if (s === 16) lengths.push(...repeat(lengths[lengths.length - 1], 3 + take(2)));
-        else lengths.push(...repeat(0, s === 17 ? 3 + take(3) : 11 + take(7)));
-      }
-      return [book(lengths.slice(0, n)), book(lengths.slice(n))];
-    };
-    for (let last = 0; !last; ) {
-      last = take(1);
-      const kind = take(2);
-      if (kind === 0) {
-        [buffer, held] = [0, 0];
-        const length = bytes[read] | (bytes[read + 1] << 8);
-        out.set(bytes.subarray(read + 4, read + 4 + length), written);
-        [read, written] = [read + 4 + length, written + length];
-        continue;
-      }
-      const [literals, distances] = kind === 1 ? fixed : dynamic();
-      for (let s; (s = symbol(literals)) !== 256; ) {
-        if (s < 256) {
-          out[written++] = s;
-          continue;
-        }
-        // Lengths and distances double their step every four, and every two, symbols.
-        let [k, extra] = [s - 257, s < 265 || s === 285 ? 0 : (s - 261) >> 2];
-        const length = s === 285 ? 258 : s < 265 ? k + 3 : ((4 + (k & 3)) << extra) + 3 + take(extra);
-        k = symbol(distances);
-        extra = k < 4 ? 0 : (k - 2) >> 1;
-        const distance = k < 4 ? k + 1 : ((2 + (k & 1)) << extra) + 1 + take(extra);
-        for (let i = 0; i < length; i++, written++) out[written] = out[written - distance];
-      }
-    }
-    return out;
-  }
-
   // The inverse of report/meshes.py: four planes of 16-bit values, low bytes before high bytes.
-  function unpack(packed) {
+  async function unpack(packed) {
     const bytes = Uint8Array.from(atob(packed.data), (c) => c.charCodeAt(0));
-    const raw = inflate(bytes, 6 * packed.vertices + 6 * packed.triangles);
+    const stream = new Blob([bytes]).stream().pipeThrough(new DecompressionStream("deflate-raw"));
+    const raw = new Uint8Array(await new Response(stream).arrayBuffer());
     let offset = 0;
     const plane = (count) => {
       const values = new Uint16Array(count);
@@ -167,7 +86,7 @@
 
   const screen = document.createElement("canvas");
   const gl = screen.getContext("webgl2", { antialias: true, preserveDrawingBuffer: true });
-  if (!gl) {
+  if (!gl || !window.DecompressionStream) {
     panels.textContent = "This browser cannot draw the meshes here; they lie in report/meshes as GLB files.";
     return;
   }
@@ -185,8 +104,16 @@
   gl.enable(gl.DEPTH_TEST);
   gl.enable(gl.CULL_FACE);
 
-  function upload(panel) {
-    const mesh = unpack(panel.mesh);
+  const unpacked = new Map(); // key of a panel -> promise of its mesh
+  function meshOf(panel) {
+    if (!unpacked.has(panel.key)) unpacked.set(panel.key, unpack(panel.mesh));
+    return unpacked.get(panel.key);
+  }
+  const panelsOf = (face, row) => [...face.fixed, ...face.rows[row].panels];
+  // What is seen first is made ready while the page still loads.
+  const first = Promise.all(panelsOf(data.faces[0], 0).filter((panel) => panel.mesh).map(meshOf));
+
+  function upload(panel, mesh) {
     const vao = gl.createVertexArray();
     gl.bindVertexArray(vao);
     for (const [name, values] of [["position", mesh.positions], ["normal", mesh.normals]]) {
@@ -257,7 +184,7 @@
 
   function show() {
     const face = data.faces[view.face];
-    const wanted = [...face.fixed, ...face.rows[view.row].panels];
+    const wanted = panelsOf(face, view.row);
     shown.clear();
     panels.replaceChildren();
     for (const panel of wanted) {
@@ -279,8 +206,12 @@
       const canvas = document.createElement("canvas");
       figure.append(canvas, caption);
       panels.append(figure);
-      if (!uploaded.has(panel.key)) uploaded.set(panel.key, upload(panel));
-      shown.set(canvas, uploaded.get(panel.key));
+      meshOf(panel).then((mesh) => {
+        if (!canvas.isConnected) return;
+        if (!uploaded.has(panel.key)) uploaded.set(panel.key, upload(panel, mesh));
+        shown.set(canvas, uploaded.get(panel.key));
+        redraw();
+      });
     }
     draw();
     if (turning) redraw();
@@ -345,6 +276,9 @@
     redraw();
   });
   // The textures are images of the page: they are there once it has loaded.
-  if (document.readyState === "complete") show();
-  else window.addEventListener("load", show);
+  const loaded = new Promise((done) => {
+    if (document.readyState === "complete") done();
+    else window.addEventListener("load", done);
+  });
+  Promise.all([loaded, first]).then(show);
 })();
