@@ -21,7 +21,6 @@ def team(name, network, checkpoint=None, **options):
 
 
 team01 = team("team01_PDS", "PDS")
-team06 = team("team06_HAESR", "HAESR", low_px=(16, 32, 64))
 team11 = team("team11_VSCINet", "VSCINet", low_px=(16, 32, 64))
 team22 = team(
     "team22_SPANV2_ESR", "SPANV2_ESR", "team22_spanv2_c2.pth",
