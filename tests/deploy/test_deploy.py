@@ -354,11 +354,20 @@ def test_the_deployments_are_valid_and_their_parameters_exist() -> None:
     definition = yaml.safe_load((DEPLOY / "prefect.yaml").read_text())
     assert definition["prefect-version"] == pins()["prefect"]
     for deployment in definition["deployments"]:
-        module, name = deployment["entrypoint"].removesuffix("").split(":")
-        flow = getattr(importlib.import_module(module.removesuffix(".py").replace("/", ".")), name)
+        module, _, name = deployment["entrypoint"].rpartition(".")
+        flow = getattr(importlib.import_module(module), name)
         parameters = inspect.signature(flow.fn).parameters
         assert set(deployment.get("parameters", {})) <= set(parameters)
         assert deployment["work_pool"]["name"] == "facepipe"
+
+
+def test_deployments_are_made_from_any_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from prefect.flows import load_flow_from_entrypoint
+
+    monkeypatch.chdir(tmp_path)
+    definition = yaml.safe_load((DEPLOY / "prefect.yaml").read_text())
+    flows = [load_flow_from_entrypoint(each["entrypoint"]).name for each in definition["deployments"]]
+    assert flows == ["sr-benchmark", "surveillance", "train-regressor"]
 
 
 def test_example_passwords_are_no_passwords() -> None:

@@ -46,7 +46,7 @@ def test_what_is_completed_are_the_deployments_that_there_are() -> None:
     deployed = yaml.safe_load((root / "deploy" / "prefect.yaml").read_text())["deployments"]
     names = {}
     for deployment in deployed:
-        file, _, _ = deployment["entrypoint"].partition(":")
+        file = deployment["entrypoint"].rpartition(".")[0].replace(".", "/") + ".py"
         (flow,) = re.findall(r'@flow\(name="([^"]+)"', (root / file).read_text())
         names[deployment["name"]] = f"{flow}/{deployment['name']}"
     assert names == DEPLOYMENTS
