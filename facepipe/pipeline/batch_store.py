@@ -103,8 +103,6 @@ class BatchStore:
         """The results of units."""
         return self.path / "unit_results"
 
-    # -- arrays -----------------------------------------------------------------------------------
-
     def create_array(
         self,
         name: str,
@@ -294,8 +292,6 @@ class BatchStore:
         except FileNotFoundError as error:
             raise UsageError(f"{self.zarr_path}: there is no array {name!r}") from error
         return _open_array(str(folder), stat.st_ino, stat.st_mtime_ns)
-
-    # -- results of units -------------------------------------------------------------------------
 
     def result_path(self, unit: Unit[Any]) -> Path:
         """Where a unit's result lies: its existence is what 'done' means."""
