@@ -44,8 +44,8 @@ def to_8_bits(image: Image.Image, data: bytes) -> Image.Image:
         grey = np.asarray(image, np.float64)
         samples = _scaled(grey, _white_of_floats(grey, _stated(image, data)))
     elif image.mode.startswith("I"):
-        grey = _unsigned(image)
-        samples = _scaled(grey, _white_of_integers(grey, _stated(image, data)))
+        integers = _unsigned(image)
+        samples = _scaled(integers, _white_of_integers(integers, _stated(image, data)))
     else:
         return _rgb_to_8_bits(image, data)
     return _with_facts_of(Image.fromarray(samples), image)
@@ -129,8 +129,8 @@ def _stated(image: Image.Image, data: bytes) -> float | None:
         value = _first(tags.get(tag, 0))
         if isinstance(value, int | float) and np.isfinite(value) and value > 0:
             return float(value)
-    bits = _first(tags.get(_BITS_PER_SAMPLE, 8))
-    return 2.0**bits - 1 if bits in (10, 12, 14) else None
+    stored = _first(tags.get(_BITS_PER_SAMPLE, 8))
+    return 2.0**stored - 1 if stored in (10, 12, 14) else None
 
 
 def _stored_bits(image: Image.Image, data: bytes) -> int:
