@@ -177,9 +177,9 @@ class RunSpec:
         candidates = self.open_store().candidates_path
         if tree is None or not candidates.exists():
             return Site(self.path)
-        rows = read_table(candidates).to_pylist()
-        step = max(1, len(rows) // MAX_FILES)
-        files = (tree.place(row["source_path"], row["size_bytes"]) for row in rows[::step])
+        table = read_table(candidates)
+        rows = table.take(list(range(0, len(table), max(1, len(table) // MAX_FILES)))).to_pylist()
+        files = (tree.place(row["source_path"], row["size_bytes"]) for row in rows)
         return Site(self.path, readable(files))
 
     def fingerprints(self, unit: BenchUnit) -> dict[str, str]:
