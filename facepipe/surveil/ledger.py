@@ -16,7 +16,7 @@ from facepipe.surveil.inbox import InboxFile
 from facepipe.surveil.quarantine import UNEXPECTED
 from facepipe.surveil.rules import Rules
 
-MAYBE_NOT_ITS_FAULT = (WORKER_DIED, TIMED_OUT, UNEXPECTED)
+MAYBE_NOT_ITS_FAULT = ("needs-package", WORKER_DIED, TIMED_OUT, UNEXPECTED)
 """Reasons that may be the machine's or this program's: another day, the same input may pass."""
 
 _KEYS = ["sha256", "kind", "frames_key", "method_key", "regressor_key"]
