@@ -1,27 +1,80 @@
-"""Prints README's answer from its run: `python docs/answer.py runs/answer`.
+"""Prints README's answer: `python docs/answer.py DATASET`, a data set with dense truth.
 
-Means of `iou` with half their 95 % intervals as a Markdown table, then paired differences: what restoring
-gains in front of each regressor, and what knowing low resolution gains over the best restoration.
+Every image is brought to each low resolution, enlarged bilinearly or restored by the super-resolver of its
+degradation, and regressed. Means of the volumes' IoU with half their 95 % intervals as a Markdown table, then
+paired differences: what restoring gains in front of each regressor, and what knowing low resolution gains
+over the best restoration. `facepipe bench` measures the same in its column `iou`, and all else.
 """
 
 from __future__ import annotations
 
 import sys
-from pathlib import Path
+from collections import defaultdict
 
+import cv2
 import numpy as np
-import pyarrow.parquet as pq
 
+from facepipe.bench.stages import make_truth_volume, truth_in_crop
+from facepipe.core.conventions import NETWORK_PX
+from facepipe.core.errors import SampleError
+from facepipe.datasets.catalog import open_dataset
+from facepipe.imaging.crop import full_crop
+from facepipe.imaging.degrade import degrade, make_reference
+from facepipe.metrics.geometry import volume_iou
 from facepipe.metrics.intervals import Estimate, mean_of
+from facepipe.models.superres.methods import get_method
+from facepipe.models.vrn.regressors import open_regressor
 
 SHARP, LOW = "vrn-compact", "vrn-compact-lowres"
 NOTHING = "bilinear"
+DEGRADATIONS = ("area", "camera")
+SIZES = (16, 32, 64)
 Key = tuple[str, int, str, str]
 
 
-def main(run: Path) -> None:
-    """Print the table and the differences of a run."""
-    scores = _scores(run / "scores.parquet")
+def main(path: str) -> None:
+    """Print the table and the differences of a data set."""
+    cv2.setNumThreads(1)
+    tell(measure(path))
+
+
+def measure(path: str) -> dict[Key, np.ndarray]:
+    """IoU of the samples in one order, by degradation, size, method and regressor."""
+    dataset = open_dataset(path)
+    topology = dataset.topology()
+    assert topology is not None, f"{path}: no dense truth"
+    opened = {name: open_regressor(name) for name in (SHARP, LOW)}
+    networks = {name: one.build("cpu", "openvino") for name, one in opened.items()}
+    geometry = opened[SHARP].geometry
+    restore = {
+        (name, px): get_method(name).build(px)
+        for px in SIZES
+        for name in (NOTHING, *(f"compact-{degradation}" for degradation in DEGRADATIONS))
+    }
+    found: dict[Key, list[float]] = defaultdict(list)
+    for ref in dataset.refs():
+        try:
+            sample = dataset.load(ref)
+        except SampleError as error:
+            print(f"left out: {ref.sample_id}, {error}", file=sys.stderr)
+            continue
+        crop = full_crop(sample.image.shape[1], sample.image.shape[0])
+        square = crop.cut(sample.image)
+        true = make_truth_volume(truth_in_crop(sample.truth, crop), topology, geometry)
+        images = {("none", NETWORK_PX, "reference"): make_reference(square)}
+        for degradation in DEGRADATIONS:
+            for px in SIZES:
+                low = degrade(square, degradation, px, 0, ref.sample_id)
+                for method in (NOTHING, f"compact-{degradation}"):
+                    images[degradation, px, method] = restore[method, px](low[None])[0]
+        for condition, image in images.items():
+            for name, network in networks.items():
+                found[(*condition, name)].append(volume_iou(network(image[None])[0], true))
+    return {key: np.array(values) for key, values in found.items()}
+
+
+def tell(scores: dict[Key, np.ndarray]) -> None:
+    """Print the table and the differences."""
     sizes = sorted({px for degradation, px, _, _ in scores if degradation != "none"})
     degradations = sorted({degradation for degradation, *_ in scores} - {"none"})
     print("| | " + " | ".join(f"{px} px" for px in sizes) + " |")
@@ -48,16 +101,6 @@ def main(run: Path) -> None:
     print(f"references, knowing low resolution: {_signed(mean_of(lost))}")
 
 
-def _scores(path: Path) -> dict[Key, np.ndarray]:
-    """`iou` of the samples in one order, by condition."""
-    columns = ["degradation", "low_px", "method", "regressor", "sample_id", "iou"]
-    table = pq.read_table(path, columns=columns).sort_by("sample_id").to_pydict()
-    found: dict[Key, list[float]] = {}
-    for degradation, px, method, regressor, _, iou in zip(*(table[c] for c in columns), strict=True):
-        found.setdefault((degradation, px, method, regressor), []).append(iou)
-    return {key: np.array(values, float) for key, values in found.items()}
-
-
 def _text(mean: Estimate) -> str:
     return f"{mean.mean:.3f} ± {(mean.high - mean.low) / 2:.3f}"
 
@@ -67,4 +110,4 @@ def _signed(mean: Estimate) -> str:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]))
+    main(sys.argv[1])
