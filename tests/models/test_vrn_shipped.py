@@ -48,7 +48,7 @@ def test_shipped_regressors_are_small() -> None:
     assert all(file.path.stat().st_size <= LARGEST_BYTES for file in shipped)
 
 
-@pytest.mark.parametrize(("name", "least"), [(SHARP, 0.87), (LOW, 0.855)])
+@pytest.mark.parametrize(("name", "least"), [(SHARP, 0.86), (LOW, 0.85)])
 def test_faces_without_loss(results: Results, name: str, least: float) -> None:
     assert _ious(results, name, None).mean() >= least
     covered = [figures.hull_coverage for case, figures in results[name] if case.low_px is None]
