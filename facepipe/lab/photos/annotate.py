@@ -31,13 +31,15 @@ from facepipe.core.errors import EnvironmentTroubleError, SampleError, UsageErro
 from facepipe.core.tables import write_table
 from facepipe.datasets.annotated import INDEX_FILE, MARKER_FILE, TURNED_SUFFIX, split_of_person
 from facepipe.datasets.dataset import SampleRef
+from facepipe.datasets.file_tree import FileTree
 from facepipe.datasets.photos import PhotosDataset
 from facepipe.lab.photos.annotation import Annotated, annotate, annotated_fields, person_number
 from facepipe.lab.photos.profile import draw_turn, leaves_picture, turned
 from facepipe.lab.set_files import mat_bytes, prepare_folder, write_file
 from facepipe.pipeline.cluster import connect, open_cluster
 from facepipe.pipeline.executor import Engine
-from facepipe.pipeline.job import Reasons, UnitReport, environment_trouble
+from facepipe.pipeline.job import Reasons, Site, UnitReport, environment_trouble
+from facepipe.pipeline.worker_check import MAX_FILES, readable
 
 UNIT_PHOTOS = 16
 JPEG_QUALITY = 95
@@ -121,6 +123,13 @@ class AnnotationJob:
         """Folder of the units that are done, with these views and persons."""
         key = hashlib.sha256(f"{self.person}\n{self.views}".encode()).hexdigest()[:8]
         return self.out / "parts" / key
+
+    @property
+    def site(self) -> Site:
+        """The data set's folder and some of the photographs."""
+        tree, refs = FileTree(self.photos), PhotosDataset(self.photos).refs()
+        chosen = refs[:: max(1, len(refs) // MAX_FILES)]
+        return Site(self.out, readable(tree.place(ref.source_path, ref.size_bytes) for ref in chosen))
 
     def units(self) -> list[Unit]:
         """All units.
