@@ -23,7 +23,7 @@ COMMANDS = {
     "report": ("facepipe.cli.results:report", "Write a run's report page."),
     "status": ("facepipe.cli.bench:status", "Say how far a run is, or what an archive holds."),
     "clean": ("facepipe.cli.bench:clean", "Delete a run's arrays and keep its tables."),
-    "data": ("facepipe.cli.data:data", "Inspect data sets, synthesize faces."),
+    "data": ("facepipe.cli.data:data", "Inspect data sets, synthesize faces, annotate photographs."),
     "models": ("facepipe.cli.models:models", "List, show, import, remove and judge weights."),
     "train": ("facepipe.cli.train_group:train", "Train networks."),
 }
