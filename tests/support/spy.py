@@ -8,6 +8,9 @@ from typing import Any
 
 from distributed import Worker, WorkerPlugin
 
+UNIQUE_LENGTH = 32
+"""The key of a unit's task is its stage and a UUID."""
+
 
 class Spy(WorkerPlugin):
     """Appends the stage of every unit that starts here to a file named by the worker."""
@@ -23,12 +26,10 @@ class Spy(WorkerPlugin):
     def transition(self, key: str, start: str, finish: str, **_: Any) -> None:
         if finish != "executing":
             return
-        task = self.worker.state.tasks[key]
-        for argument in getattr(task.run_spec, "args", ()):
-            stage = getattr(argument, "stage", None)
-            if stage is not None:
-                with (self.folder / str(self.worker.name)).open("a") as file:
-                    file.write(f"{stage}\n")
+        stage, _, unique = key.rpartition("-")
+        if stage and len(unique) == UNIQUE_LENGTH:
+            with (self.folder / str(self.worker.name)).open("a") as file:
+                file.write(f"{stage}\n")
 
 
 async def dask_setup(worker: Worker) -> None:
