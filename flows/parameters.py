@@ -5,9 +5,9 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable
 from functools import wraps
-from typing import Any, TypeVar, get_args, get_origin
+from typing import Annotated, Any, TypeVar, get_args, get_origin
 
-from pydantic import BaseModel
+from pydantic import AfterValidator, BaseModel
 from pydantic.fields import FieldInfo
 
 from facepipe.core.config_model import validated
@@ -47,6 +47,8 @@ def takes_fields_of(model: type[M]) -> Callable[[Callable[[M], R]], Callable[...
 
 def _parameter(name: str, field: FieldInfo) -> inspect.Parameter:
     annotation: Any = field.annotation
+    if any(isinstance(rule, AfterValidator) for rule in field.metadata):  # of a path: `~`, and absolute
+        annotation = Annotated[annotation, *field.metadata]
     default = inspect.Parameter.empty if field.is_required() else field.default
     if get_origin(annotation) is tuple:
         item = get_args(annotation)[0]

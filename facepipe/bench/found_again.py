@@ -7,6 +7,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from typing import Any
 
+import pyarrow as pa
+
 from facepipe.bench.completeness import RUNNING
 from facepipe.bench.run_store import RunStore
 from facepipe.bench.spec import STAGES, Condition, RunSpec
@@ -39,7 +41,7 @@ def forget_gone(
     """
     by_id = {ref.sample_id: ref for ref in refs}
     if run["run_id"]:
-        gone = _gone(read_table(store.failures_path).to_pylist()) if store.failures_path.exists() else []
+        gone = _gone_before(store)
         back = [name for name in gone if name in by_id and _is_there(spec, by_id[name])]
         if not back:
             return dict(run)
@@ -62,6 +64,14 @@ def forget_gone(
                 logger.warning("%s: %s are there again", store.path, _named(back))
                 store.forget(unit)
     return dict(run)
+
+
+def _gone_before(store: RunStore) -> list[str]:
+    """What failures.parquet says was gone; nothing where it is damaged, as it is made again then."""
+    try:
+        return _gone(read_table(store.failures_path).to_pylist())
+    except (OSError, pa.ArrowException):
+        return []
 
 
 def _gone(rows: Iterable[Mapping[str, Any]]) -> list[str]:

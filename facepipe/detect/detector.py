@@ -114,7 +114,9 @@ def best_of_overlapping(
         max_iou: boxes whose intersection over union with a better one exceeds this are dropped.
     """
     corners_and_sides = np.hstack([boxes[:, :2], boxes[:, 2:] - boxes[:, :2]]).astype(np.float64)
-    return np.asarray(cv2.dnn.NMSBoxes(corners_and_sides, scores, 0.0, max_iou), np.intp).ravel()
+    return np.asarray(
+        cv2.dnn.NMSBoxes(corners_and_sides.tolist(), scores.tolist(), 0.0, max_iou), np.intp
+    ).ravel()
 
 
 def _box(row: NDArray[np.float32]) -> tuple[float, float, float, float]:

@@ -396,5 +396,6 @@ def _open_array(folder: str, inode: int, mtime_ns: int) -> zarr.Array:  # noqa: 
     import zarr
     from zarr.storage import LocalStore
 
-    # As text, a path with '::' in it would be taken for a chain of addresses.
-    return zarr.open_array(LocalStore(folder), mode="r+", config=_ARRAY_CONFIG)
+    # As text, a path with '::' in it would be taken for a chain of addresses. Opening takes no configuration,
+    # and without it a shard of nothing but zeros would have no file.
+    return zarr.open_array(LocalStore(folder), mode="r+").with_config(_ARRAY_CONFIG)

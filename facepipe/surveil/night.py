@@ -10,7 +10,7 @@ from typing import Any
 
 from facepipe.pipeline.batch_job import BatchJob
 from facepipe.pipeline.cluster import connect, open_cluster
-from facepipe.pipeline.executor import Client, Engine
+from facepipe.pipeline.executor import Engine
 from facepipe.pipeline.job import Job
 from facepipe.surveil.archive import Archive
 from facepipe.surveil.batch import begin, find_begun
@@ -62,7 +62,7 @@ class Night:
         self.ledger = Ledger(archive, rules if config.reprocess else None, config.retry_failed)
         self._archive, self._rules, self._stack = archive, rules, stack
         self._address = ""
-        self._client: Client | None = None
+        self._client: Any = None
 
     def batches(self) -> Iterator[SurveilBatch]:
         """What an earlier run left, and then the files of the inbox whose content is not known."""

@@ -37,7 +37,7 @@ def test_no_summary_of_a_command_is_cut_off(group: str) -> None:
     ("line", "expected"),
     [
         ("bench --low-px 16,abc", "--low-px: expected a whole number, got 'abc'"),
-        ("bench --model nowhere", "--model nowhere: no such file or folder"),
+        ("bench --model {folder}/nowhere", "--model {folder}/nowhere: no such file or folder"),
         ("bench --subsets x", "sample has no subsets"),
         ("bench --config nowhere.yaml", "nowhere.yaml: cannot read the configuration: No such file"),
         (

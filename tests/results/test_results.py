@@ -209,7 +209,12 @@ class TestQuery:
                 ],
             ),
             ("describe scores", ["column_name"], sorted((name,) for name in SCORES.names)),
-            ("show tables", [0], [("failures",), ("runs",), ("samples",), ("scores",)]),
+            (
+                "show tables",
+                ["name"],
+                [(name,) for name in ("_no_faces", "_no_files", "_no_stages", "faces", "failures", "files")]
+                + [(name,) for name in ("runs", "samples", "scores", "stages")],
+            ),
             (
                 "summarize select psnr_db from scores",
                 ["min", "max", "avg", "count"],

@@ -52,7 +52,7 @@ class HourglassRegressor:
         self._network = network.to(self._device)
         self._on_gpu: GpuBatches | None = None
         if self._device.type == "cuda":
-            network.to(memory_format=torch.channels_last)  # what its tensor cores read without turning round
+            network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # what its tensor cores read without turning round
 
     def __reduce__(self) -> tuple[type[HourglassRegressor], tuple[Any, ...]]:
         """Pickle as the file to load: processes load their own weights."""

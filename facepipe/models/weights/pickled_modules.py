@@ -59,13 +59,14 @@ class Unpickler(pickle._Unpickler):  # the one in C allocates gigabytes where a 
 
     def load_build(self) -> None:
         """Give a module its attributes; those of dictionaries, such as versions, are not needed."""
-        state, target = self.stack.pop(), self.stack[-1]
+        stack: list[Any] = self.stack  # type: ignore[attr-defined]
+        state, target = stack.pop(), stack[-1]
         if isinstance(target, PickledModule) and isinstance(state, dict):
             target.update(state)
         elif not isinstance(target, OrderedDict):
             raise pickle.UnpicklingError(f"attributes for a {type(target).__name__}")
 
-    dispatch: ClassVar = {**pickle._Unpickler.dispatch, pickle.BUILD[0]: load_build}
+    dispatch: ClassVar[dict[int, Any]] = {**pickle._Unpickler.dispatch, pickle.BUILD[0]: load_build}
 
 
 def load(stream: Any, **options: Any) -> Any:

@@ -156,7 +156,7 @@ def _load(data: bytes, name: str) -> Any:
     from facepipe.models.weights import pickled_modules
 
     stream = io.BytesIO(data)
-    ignored = [(_Ignored, global_name) for global_name in _IGNORED]
+    ignored: list[Any] = [(_Ignored, global_name) for global_name in _IGNORED]
     try:
         with warnings.catch_warnings(), torch.serialization.safe_globals(ignored):
             warnings.simplefilter("ignore")
