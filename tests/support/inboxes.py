@@ -107,6 +107,8 @@ def without_length(path: Path) -> Path:
 
 def main() -> None:
     """Run `INBOX OUT ADDRESS` with the bright detector, slowly."""
+    from inboxes import BrightDetector  # by this name it can be pickled, by that of a script it cannot
+
     inbox, out, address = sys.argv[1:]
     rules.open_detector = lambda _: BrightDetector(seconds=0.1)
     config = SurveilConfig(inbox=inbox, out=out, cluster=address, settle_seconds=0, wave_frames=3)

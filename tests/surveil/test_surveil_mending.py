@@ -83,6 +83,8 @@ def folder(begun: SurveilBatch) -> BatchFolder:
 def verify(begun: SurveilBatch) -> None:
     """As a run that goes on does it: first lists and rows, then what the units made."""
     mend(begun)
+    if not begun.folder.listed_path.exists():
+        return  # it is begun anew
     waves = (WHOLE, SECOND) if begun.folder.items_path.exists() else (WHOLE,)
     for wave in waves:
         VerifyJob(begun, SURVEIL_STAGES).run(Unit(VERIFY, wave, 0), {})
