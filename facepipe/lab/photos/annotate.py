@@ -24,11 +24,10 @@ from typing import Any
 import cv2
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 from PIL import Image
 
 from facepipe.core.errors import EnvironmentTroubleError, SampleError, UsageError
-from facepipe.core.tables import write_table
+from facepipe.core.tables import read_table, write_table
 from facepipe.datasets.annotated import INDEX_FILE, MARKER_FILE, TURNED_SUFFIX, split_of_person
 from facepipe.datasets.dataset import SampleRef
 from facepipe.datasets.file_tree import FileTree
@@ -261,7 +260,7 @@ def annotate_folder(
         if missing:
             with open_cluster(cluster, workers, cluster_config) as address, connect(address) as client:
                 Engine(client, job).run(missing, lambda unit, _: advance(len(unit.refs)))
-        table = pa.concat_tables(pq.read_table(job.parts / unit.part, schema=SCHEMA) for unit in units)
+        table = pa.concat_tables(read_table(job.parts / unit.part) for unit in units)
         table = table.sort_by([("photo", "ascending"), ("sample_id", "ascending")])
         write_table(job.out / INDEX_FILE, table)
     except OSError as error:

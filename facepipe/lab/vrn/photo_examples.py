@@ -10,11 +10,11 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from facepipe.core.conventions import NETWORK_PX
 from facepipe.core.errors import UsageError
+from facepipe.core.tables import read_table
 from facepipe.datasets.annotated import INDEX_FILE, AnnotatedPhotos, is_turned
 from facepipe.datasets.catalog import open_dataset
 from facepipe.datasets.crops import crop_for
@@ -135,7 +135,7 @@ class _Opened:
 def _opened(folder: str) -> _Opened:
     dataset = open_dataset(folder, "annotated")
     assert isinstance(dataset, AnnotatedPhotos)
-    rows = {row["sample_id"]: row for row in pq.read_table(Path(folder) / INDEX_FILE).to_pylist()}
+    rows = {row["sample_id"]: row for row in read_table(Path(folder) / INDEX_FILE).to_pylist()}
     refs = [ref for ref in dataset.refs() if rows.get(ref.sample_id, {}).get("split") == "training"]
     if not refs:
         raise UsageError(f"--photos {folder}: no photographs for training there")
