@@ -39,10 +39,16 @@ def relayed_logs() -> Iterator[Any]:
     for handler in outer:
         source.removeHandler(handler)
     source.addHandler(relay)
+    level = source.level
+    if (
+        source.getEffectiveLevel() > logging.INFO
+    ):  # Prefect leaves Python's default, which drops what a stage did
+        source.setLevel(logging.INFO)
     try:
         yield target
     finally:
         source.removeHandler(relay)
+        source.setLevel(level)
         for handler in outer:
             source.addHandler(handler)
 

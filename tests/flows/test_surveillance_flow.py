@@ -51,13 +51,13 @@ def test_a_failure_says_what_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(
         failures, "create_markdown_artifact", lambda text, key, description: shown.append((key, text))
     )
-    config = SurveilConfig(inbox=Path("in"), out=Path("archive"))
+    config = SurveilConfig(inbox=Path("/in"), out=Path("/archive"))
     with pytest.raises(UsageError), failures.explained_failures("surveillance", config):
         raise UsageError("inbox in: no such folder")
     ((key, text),) = shown
     assert key == "facepipe-surveillance-failure"
     assert "inbox in: no such folder" in text
-    assert "prefect deployment run surveillance --watch -p inbox=in -p out=archive" in text
+    assert "prefect deployment run surveillance --watch -p inbox=/in -p out=/archive" in text
     with failures.explained_failures("surveillance", config):
         pass
     assert len(shown) == 1
