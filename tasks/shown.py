@@ -40,9 +40,7 @@ def relayed_logs() -> Iterator[Any]:
         source.removeHandler(handler)
     source.addHandler(relay)
     level = source.level
-    if (
-        source.getEffectiveLevel() > logging.INFO
-    ):  # Prefect leaves Python's default, which drops what a stage did
+    if source.getEffectiveLevel() > logging.INFO:  # Python's default would drop what a stage did
         source.setLevel(logging.INFO)
     try:
         yield target
