@@ -27,6 +27,8 @@ def training(
     seed: int = 0,
     views: int = 4,
     low_resolution: bool = False,
+    photos: UserPath | None = None,
+    photo_share: float = 0.5,
     init: str | None = None,
     precision: Literal["bf16", "fp32"] = "bf16",
     device: str = "auto",
@@ -56,6 +58,8 @@ def training(
             learning_rate=learning_rate,
             seed=seed,
             views=views,
+            photos=photos,
+            photo_share=photo_share,
         )
         device = choose_device(device)
         open_device(device)

@@ -51,7 +51,7 @@ def test_what_failed_or_died_says_how_to_go_on(monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setattr(
         failures, "create_markdown_artifact", lambda text, key, description: shown.append((key, text))
     )
-    config = BenchConfig(dataset="my photos", out=Path("run"), low_px=(32,))
+    config = BenchConfig(dataset="/my photos", out=Path("/run"), low_px=(32,))
     with pytest.raises(FacepipeError), failures.explained_failures("sr-benchmark", config):
         raise FacepipeError("the disk is full")
 
@@ -66,7 +66,7 @@ def test_what_failed_or_died_says_how_to_go_on(monkeypatch: pytest.MonkeyPatch) 
             shown.append((artifact.key, artifact.data))
 
     monkeypatch.setattr(failures, "get_client", lambda sync_client: Client())
-    parameters = {"dataset": "my photos", "low_px": [32], "out": "run", "limit": None}
+    parameters = {"dataset": "/my photos", "low_px": [32], "out": "/run", "limit": None}
     flow_run = SimpleNamespace(parameters=parameters, id="00000000-0000-0000-0000-000000000000")
     failures.explain_crash(
         SimpleNamespace(name="sr-benchmark"), flow_run, SimpleNamespace(message="status -9")
@@ -74,9 +74,9 @@ def test_what_failed_or_died_says_how_to_go_on(monkeypatch: pytest.MonkeyPatch) 
     for (key, text), reason in zip(shown, ("the disk is full", "status -9"), strict=True):
         assert key == "facepipe-sr-benchmark-failure"
         assert reason in text
-        assert "`facepipe status run`" in text
+        assert "`facepipe status /run`" in text
         words = text.split("prefect deployment run sr-benchmark --watch -p ")[1].split("`")[0]
-        assert set(words.split(" -p ")) == {"'dataset=my photos'", "'low_px=[32]'", "out=run"}
+        assert set(words.split(" -p ")) == {"'dataset=/my photos'", "'low_px=[32]'", "out=/run"}
 
 
 @pytest.mark.chaos
