@@ -396,6 +396,5 @@ def _open_array(folder: str, inode: int, mtime_ns: int) -> zarr.Array:  # noqa: 
     import zarr
     from zarr.storage import LocalStore
 
-    # As text, a path with '::' in it would be taken for a chain of addresses. Opening takes no configuration,
-    # and without it a shard of nothing but zeros would have no file.
+    # As text, '::' would make a chain of addresses. Without configuration a shard of zeros has no file.
     return zarr.open_array(LocalStore(folder), mode="r+").with_config(_ARRAY_CONFIG)
