@@ -125,7 +125,7 @@ def test_the_nearest_vertex_is_that_of_a_k_d_tree(seed: int, spread: float, axes
     rng = np.random.default_rng(seed)
     vertices = rng.normal(5, 10, (rng.integers(1, 400), 3)) * axes
     points = np.concatenate([vertices[:5], vertices[rng.integers(len(vertices), size=60)]])
-    points[5:] += rng.normal(0, spread, (60, 3))
+    points[-60:] += rng.normal(0, spread, (60, 3))
     found = VertexGrid.of(vertices).nearest(points)
     distances = np.linalg.norm(points - vertices[found], axis=1)
     np.testing.assert_allclose(distances, cKDTree(vertices).query(points)[0], rtol=1e-12, atol=1e-12)
