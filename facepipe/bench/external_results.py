@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, Literal, get_args
+from zipfile import BadZipFile
 
 import numpy as np
 from numpy.typing import NDArray
@@ -170,8 +172,6 @@ def open_results(text: str) -> tuple[str, Path]:
         raise UsageError(f"{folder}: no such folder; expected meshes or volumes, one for each sample")
     _listed.cache_clear()
     _by_name.cache_clear()
-    _listed.cache_clear()
-    _by_name.cache_clear()
     if not _listed(folder):
         raise UsageError(
             f"{folder}: no result in it; expected files {', '.join((*MESH_SUFFIXES, *VOLUME_SUFFIXES))} "
@@ -263,19 +263,18 @@ def read_volume(path: Path) -> NDArray[Any]:
     Raises:
         SampleError: damaged-result.
     """
+    data = _bytes(path)  # what the disk will not give says nothing about the file
     try:
-        loaded = np.load(_bytes(path), allow_pickle=False)
+        loaded = np.load(data, allow_pickle=False)
         if isinstance(loaded, np.lib.npyio.NpzFile):
             names = loaded.files
             return np.asarray(loaded["volume" if "volume" in names else names[0]])
         return np.asarray(loaded)
-    except (OSError, ValueError, KeyError, IndexError, EOFError) as error:
+    except (OSError, ValueError, KeyError, IndexError, EOFError, BadZipFile) as error:
         raise SampleError("damaged-result", f"{path}: no array can be read ({error})") from error
 
 
-def _bytes(path: Path) -> Any:
-    import io
-
+def _bytes(path: Path) -> io.BytesIO:
     if path.stat().st_size > MAX_FILE_BYTES:
         raise SampleError("damaged-result", f"{path}: larger than {MAX_FILE_BYTES // 2**20} MiB")
     return io.BytesIO(path.read_bytes())

@@ -12,7 +12,14 @@ import trimesh
 from click.testing import CliRunner
 from numpy.typing import NDArray
 
-from facepipe.bench.external_results import ExternalResults, check_names, geometry_of, open_results, read_mesh
+from facepipe.bench.external_results import (
+    ExternalResults,
+    check_names,
+    geometry_of,
+    open_results,
+    read_mesh,
+    read_volume,
+)
 from facepipe.bench.result_checks import CheckedSample, check_results, checked_sample, misfit
 from facepipe.bench.stages import make_truth_volume, truth_in_crop
 from facepipe.cli import facepipe
@@ -193,6 +200,9 @@ def test_volumes_are_scored_in_their_own_geometry(faces: Faces, tmp_path: Path) 
     np.save(folder / f"{faces.ids[0]}.npy", np.zeros((3, 4, 5), np.uint8))
     with pytest.raises(SampleError, match="damaged-result"):
         found.volume(faces.ids[0], crop, lambda *_: 0.0)
+    (tmp_path / "a.npz").write_bytes(b"PK\x03\x04 this is no archive")
+    with pytest.raises(SampleError, match="damaged-result"):
+        read_volume(tmp_path / "a.npz")
 
 
 def test_without_depth_nothing_can_be_checked(faces: Faces, tmp_path: Path) -> None:
