@@ -11,7 +11,7 @@ from facepipe.core.errors import UsageError
 from facepipe.datasets.dataset import Sample, SampleRef, TruthSource
 from facepipe.datasets.file_tree import FileTree
 from facepipe.datasets.split import Split
-from facepipe.datasets.synthetic import SynthesizedFaces
+from facepipe.datasets.synthetic import SynthesizedFaces, find_marked
 from facepipe.datasets.synthetic_marker import parse_marker
 from facepipe.geometry.head import HEAD_NAME
 
@@ -70,10 +70,7 @@ def is_turned(ref: SampleRef) -> bool:
 
 def find_annotated(tree: FileTree) -> FileTree | None:
     """The root of annotated photographs in a tree: itself or a folder in it; None if there is no marker."""
-    for root in (tree, *(tree.at(name) for name in tree.folders())):
-        if root.exists(MARKER_FILE):
-            return root
-    return None
+    return find_marked(tree, MARKER_FILE)
 
 
 def open_annotated(root: FileTree) -> AnnotatedPhotos:

@@ -55,8 +55,13 @@ class SynthesizedFaces(W300LP):
 
 def find_synthesized(tree: FileTree) -> FileTree | None:
     """The root of synthesized faces in a tree: itself or a folder in it; None if there is no marker."""
+    return find_marked(tree, MARKER_FILE)
+
+
+def find_marked(tree: FileTree, marker_file: str) -> FileTree | None:
+    """The tree itself or the first folder in it that has a marker of this name; None if there is none."""
     for root in (tree, *(tree.at(name) for name in tree.folders())):
-        if root.exists(MARKER_FILE):
+        if root.exists(marker_file):
             return root
     return None
 
